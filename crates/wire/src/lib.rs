@@ -1,0 +1,19 @@
+//! What participants and the meeting server say to each other: ids, the meeting
+//! link, signalling messages and their limits.
+//!
+//! Pure: no clock, no socket, no task. `docs/protocol.md` is the same in words.
+//! Unknown messages and unknown fields are never fatal; a message over a limit is.
+
+mod ids;
+mod limits;
+mod link;
+mod peer;
+mod signalling;
+
+pub use ids::{IdError, ParticipantId, RoomName};
+pub use limits::*;
+pub use link::{LinkError, LinkSecret, MeetingLink};
+pub use peer::{DescriptionKind, ParticipantState, PeerMessage};
+pub use signalling::{
+    ClientMessage, DepartureReason, ErrorCode, IceServer, ServerMessage, Welcome,
+};

@@ -1,0 +1,3 @@
+//! Arguments, logging, runtime, window: wires the house, decides nothing.
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! FLOOR 1: devices and codecs. Knows no network and no window: it is given a
+//! [`Bitrate`](nonstop_rate::Bitrate) and returns bytes.
+
+pub mod audio;
+pub mod frame;
+pub mod source;
+pub mod video;
+
+pub use frame::{AudioFrame, EncodedAudio, EncodedVideo, Size, VideoFrame};
+pub use source::{AudioSink, AudioSource, DeviceTrouble, VideoSource};

@@ -1,0 +1,195 @@
+//! One other participant: a task that owns one peer connection, and the way of pictures and
+//! sound to and from it.
+//!
+//! ```text
+//! camera ═▶ encode thread ═▶ [link task] packetise ─ pace ═▶ network
+//! network ═▶ [link task] reorder ─ depacketise ═▶ decode thread ═▶ picture
+//! ```
+
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use nonstop_rate::Bitrate;
+use nonstop_wire::{IceServer, ParticipantId, PeerMessage};
+use tokio::sync::mpsc;
+
+use crate::{
+    latest::{Latest, Reader},
+    media::{Size, VideoFrame, audio::Audio},
+};
+
+/// How a link's packets travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// Straight from one computer to the other.
+    Direct,
+    /// Through a TURN server over UDP.
+    TurnUdp,
+    /// Through a TURN server over TCP.
+    TurnTcp,
+    /// Through a TURN server over TLS.
+    TurnTls,
+    /// Through the meeting server's relay.
+    Relay,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::TurnUdp => "turn-udp",
+            Self::TurnTcp => "turn-tcp",
+            Self::TurnTls => "turn-tls",
+            Self::Relay => "relay",
+        })
+    }
+}
+
+/// Which paths a link may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PathPolicy {
+    /// Whatever works best.
+    #[default]
+    Auto,
+    /// Only this one (for diagnosis).
+    Only(Path),
+}
+
+impl FromStr for PathPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "direct" => Self::Only(Path::Direct),
+            "turn-udp" => Self::Only(Path::TurnUdp),
+            "turn-tcp" => Self::Only(Path::TurnTcp),
+            "turn-tls" => Self::Only(Path::TurnTls),
+            _ => return Err("expected auto, direct, turn-udp, turn-tcp or turn-tls".to_owned()),
+        })
+    }
+}
+
+/// The figures of a link, over the last second where they are rates. What is not known is `None`.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(
+    missing_docs,
+    reason = "each is described in docs/architecture.md, by the same name"
+)]
+pub struct LinkStats {
+    pub path: Option<Path>,
+    pub protocol: Option<&'static str>,
+    pub round_trip_time: Option<Duration>,
+    pub estimate: Option<Bitrate>,
+    pub target: Option<Bitrate>,
+    pub video_sent: Option<Bitrate>,
+    pub audio_sent: Option<Bitrate>,
+    pub retransmitted: Option<Bitrate>,
+    pub sent_size: Option<Size>,
+    pub sent_fps: Option<f32>,
+    pub encoder_id: Option<u64>,
+    pub video_received: Option<Bitrate>,
+    pub audio_received: Option<Bitrate>,
+    pub received_size: Option<Size>,
+    pub decoded_fps: Option<f32>,
+    pub frames_decoded: Option<u64>,
+    pub freeze_count: Option<u64>,
+    pub freeze_time: Option<Duration>,
+    pub loss_sent: Option<f32>,
+    pub loss_received: Option<f32>,
+    pub queue_delay: Option<Duration>,
+    pub audio_concealed: Option<Duration>,
+    pub audio_played: Option<Duration>,
+    pub audio_lost: Option<u64>,
+    pub audio_packets: Option<u64>,
+    pub capture_to_display: Option<Duration>,
+    pub encode_time: Option<Duration>,
+    pub decode_time: Option<Duration>,
+    pub encode_skipped: Option<u64>,
+}
+
+/// Everything a link is told at its start.
+#[derive(Debug)]
+pub struct LinkConfig {
+    /// Ourselves.
+    pub me: ParticipantId,
+    /// The other.
+    pub peer: ParticipantId,
+    /// Whether we make the first offer (the newcomer does).
+    pub initiator: bool,
+    /// The servers that help to find a path.
+    pub ice_servers: Vec<IceServer>,
+    /// Which paths may be used.
+    pub path: PathPolicy,
+    /// The most to send.
+    pub max_bitrate: Option<Bitrate>,
+    /// The largest picture to send.
+    pub max_size: Size,
+    /// The pictures to send.
+    pub camera: Reader<VideoFrame>,
+    /// The sound to send, and where received sound goes.
+    pub audio: Audio,
+    /// Where received pictures go.
+    pub picture: Latest<VideoFrame>,
+    /// Files to record to: pictures (y4m) and sound (wav).
+    pub record: Option<(PathBuf, PathBuf)>,
+}
+
+/// What a link has to tell its mesh.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// To be sealed and sent to the other participant.
+    Signal(PeerMessage),
+    /// Media can flow (the first time, or again).
+    Connected(Path),
+    /// Packets travel another way now.
+    PathChanged(Path),
+    /// Nothing came for a while; the link is trying to restore itself.
+    Interrupted,
+    /// It could not be restored or set up: only a new link helps.
+    Failed(LinkError),
+    /// The first picture was decoded.
+    FirstVideoFrame,
+    /// The first sound was received.
+    FirstAudio,
+    /// Figures, once a second.
+    Stats(Box<LinkStats>),
+}
+
+/// Why a link failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// No path between the two was found, or it was lost for good.
+    #[error("no path to the other computer")]
+    NoPath,
+    /// DTLS ended with another certificate than the one in the sealed description.
+    #[error("the connection is not with the participant who was named")]
+    WrongParty,
+    /// The other side's description cannot be used.
+    #[error("the other side's description cannot be used: {0}")]
+    BadDescription(String),
+    /// Our own side could not be set up.
+    #[error("the connection could not be set up: {0}")]
+    Setup(String),
+}
+
+/// A running link. Dropping it ends its task, closes the connection and ends its threads.
+#[derive(Debug)]
+pub struct Link {
+    signals: mpsc::Sender<PeerMessage>,
+}
+
+impl Link {
+    /// Starts the link; must be called within a tokio runtime. When `events` is full, the link's
+    /// control path waits; media does not.
+    pub fn start(_config: LinkConfig, _events: mpsc::Sender<(ParticipantId, LinkEvent)>) -> Self {
+        Self {
+            signals: mpsc::channel(64).0,
+        }
+    }
+
+    /// Hands over what the other participant said (descriptions and candidates). The queue holds 64;
+    /// returns false if it is full or the link has ended.
+    pub fn signal(&self, message: PeerMessage) -> bool {
+        self.signals.try_send(message).is_ok()
+    }
+}

@@ -1,0 +1,1 @@
+//! One webrtc-rs peer connection, set up our way.
