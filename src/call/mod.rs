@@ -10,8 +10,10 @@ use crate::{
     latest::{Latest, Reader},
 };
 
+mod invitation;
 mod view;
 
+pub use invitation::Invitation;
 pub use view::{
     CallView, Command, DeviceLists, LobbyView, Notice, NoticeAction, NoticeKind, NoticeLevel,
     Participant, Picture, Quality, Screen, SelfView, Stage, View,
@@ -50,6 +52,12 @@ impl Session {
 pub struct Commands(mpsc::Sender<Command>);
 
 impl Commands {
+    /// Makes a way to send commands and the end where they arrive. Holds 64.
+    pub fn channel() -> (Self, mpsc::Receiver<Command>) {
+        let (sender, receiver) = mpsc::channel(64);
+        (Self(sender), receiver)
+    }
+
     /// Sends a command. The queue holds 64, far more than a person can fill; beyond that the
     /// command is refused (false).
     pub fn send(&self, command: Command) -> bool {
