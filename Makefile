@@ -1,0 +1,54 @@
+# The commands of the house. Each one installs what is missing first.
+#
+#   make run     build with optimisation and open the application (without a display: make demo)
+#   make test    every test
+#   make demo    a real call on this computer: a server and three participants
+#   make bench   the benchmarks, one table each
+#   make lint    formatting and lints, warnings as errors
+#   make fuzz    every fuzz target for a minute (needs the nightly toolchain and cargo-fuzz)
+#   make deny    licences, bans and sources of all dependencies (needs cargo-deny)
+
+SHELL := /bin/bash
+CARGO ?= cargo
+DEMO  ?= --people 3 --for 20s
+
+.PHONY: run test demo bench lint fuzz deny setup setup-test
+
+setup:
+	@scripts/setup.sh build
+
+setup-test:
+	@scripts/setup.sh build test
+
+run: setup
+	@if scripts/setup.sh has-display; then \
+		$(CARGO) run --release --quiet --bin nonstop; \
+	else \
+		echo "There is no display here: running 'make demo' in place of the window."; \
+		$(MAKE) --no-print-directory demo; \
+	fi
+
+demo: setup
+	@$(CARGO) run --release --quiet --bin nonstop -- demo $(DEMO)
+
+test: setup-test
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --workspace --all-targets; \
+	else \
+		$(CARGO) test --workspace --all-targets; \
+	fi
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: setup
+	$(CARGO) bench --workspace
+
+fuzz:
+	@cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=60 -rss_limit_mb=1024 || exit 1; \
+	done
+
+deny:
+	$(CARGO) deny check licenses bans sources
