@@ -101,7 +101,13 @@ const FLOORS: &[Floor] = &[
     Floor {
         folder: "crates/server/src",
         except: &[],
-        forbidden: &["nonstop_seal", "nonstop::", "openh264", "opus::", "webrtc::"],
+        forbidden: &[
+            "nonstop_seal",
+            "nonstop::",
+            "openh264",
+            "opus::",
+            "webrtc::",
+        ],
     },
 ];
 
@@ -159,7 +165,10 @@ fn foundations_depend_on_what_they_may() {
         for line in dependencies.lines() {
             let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
             if dependency.starts_with("nonstop") {
-                assert!(may.contains(&dependency), "{name} must not know {dependency}");
+                assert!(
+                    may.contains(&dependency),
+                    "{name} must not know {dependency}"
+                );
             }
             let io = matches!(dependency, "tokio" | "axum" | "webrtc" | "rtc");
             assert!(!io || name == "server", "{name} is pure: no {dependency}");
@@ -169,7 +178,14 @@ fn foundations_depend_on_what_they_may() {
 
 #[test]
 fn no_file_outgrows_its_reader() {
-    let folders = ["src", "crates", "tests", "fuzz/fuzz_targets", "benches", "examples"];
+    let folders = [
+        "src",
+        "crates",
+        "tests",
+        "fuzz/fuzz_targets",
+        "benches",
+        "examples",
+    ];
     for file in folders.iter().flat_map(|folder| sources(Path::new(folder))) {
         let lines = read(&root().join(&file)).lines().count();
         assert!(lines <= 700, "{} has {lines} lines", file.display());
@@ -208,7 +224,12 @@ fn code_lines(file: &Path) -> Vec<(usize, String)> {
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim_start().starts_with("//"))
-        .map(|(index, line)| (index + 1, line.split(" // ").next().unwrap_or(line).to_owned()))
+        .map(|(index, line)| {
+            (
+                index + 1,
+                line.split(" // ").next().unwrap_or(line).to_owned(),
+            )
+        })
         .collect()
 }
 
