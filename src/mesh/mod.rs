@@ -8,7 +8,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     latest::Reader,
-    media::{Size, VideoFrame, audio::Audio},
+    media::{
+        Size, VideoFrame,
+        audio::{Audio, VoiceStats},
+    },
 };
 
 pub mod link;
@@ -73,6 +76,8 @@ pub enum MeshEvent {
         id: ParticipantId,
         /// Their pictures.
         picture: Reader<VideoFrame>,
+        /// How they are heard, for the meter.
+        voice: Reader<VoiceStats>,
     },
     /// Somebody described themselves.
     ParticipantDescribed {

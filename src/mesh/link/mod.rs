@@ -6,7 +6,7 @@
 //! network ═▶ [link task] reorder ─ depacketise ═▶ decode thread ═▶ picture
 //! ```
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use nonstop_rate::Bitrate;
 use nonstop_wire::{IceServer, ParticipantId, PeerMessage};
@@ -14,7 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     latest::{Latest, Reader},
-    media::{Size, VideoFrame, audio::Audio},
+    media::{
+        Size, VideoFrame,
+        audio::{Audio, Voice},
+    },
 };
 
 /// How a link's packets travel.
@@ -126,12 +129,14 @@ pub struct LinkConfig {
     pub max_size: Size,
     /// The pictures to send.
     pub camera: Reader<VideoFrame>,
-    /// The sound to send, and where received sound goes.
+    /// The sound to send.
     pub audio: Audio,
+    /// Where received sound goes; outlives this link where the participant gets another one.
+    pub voice: Arc<Voice>,
     /// Where received pictures go.
     pub picture: Latest<VideoFrame>,
-    /// Files to record to: pictures (y4m) and sound (wav).
-    pub record: Option<(PathBuf, PathBuf)>,
+    /// The file (y4m) to record received pictures to; the voice records the sound.
+    pub record: Option<PathBuf>,
 }
 
 /// What a link has to tell its mesh.
