@@ -9,15 +9,25 @@ use crate::MAX_ROOM_NAME;
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// A room name is empty, too long, or has a character outside `a-z 0-9 -`.
-    #[error("a room name has 1 to 64 letters a to z, digits and hyphens")]
+    /// A room name is empty, too long, or has a character outside `a-z 0-9 -`,
+    /// or is reserved.
+    #[error(
+        "a room name has 1 to 64 letters a to z, digits and hyphens, and is no path of the server"
+    )]
     RoomName,
     /// A participant id is not 16 hexadecimal digits.
-    #[error("a participant id has 16 hexadecimal digits")]
+    #[error("a participant id has 16 hexadecimal digits, letters in lower case")]
     ParticipantId,
+    /// A token is not 32 bytes of base64url.
+    #[error("a token has 43 characters of base64url")]
+    Token,
 }
 
-/// The name of a room: 1 to 64 characters of `a-z 0-9 -`.
+/// Paths of the server that a room's page must not cover.
+const RESERVED: [&str; 2] = ["healthz", "signalling"];
+
+/// The name of a room: 1 to 64 characters of `a-z 0-9 -`, and not `healthz` or
+/// `signalling`, which are paths of the server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RoomName(String);
@@ -34,7 +44,8 @@ impl FromStr for RoomName {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=MAX_ROOM_NAME).contains(&text.len()) && text.bytes().all(allowed) {
+        let length = (1..=MAX_ROOM_NAME).contains(&text.len());
+        if length && text.bytes().all(allowed) && !RESERVED.contains(&text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(IdError::RoomName)
@@ -118,5 +129,51 @@ impl fmt::Display for ParticipantId {
 impl fmt::Debug for ParticipantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_name_is_short_and_plain() {
+        for good in ["a", "stand-up-7", &"x".repeat(64)] {
+            assert_eq!(good.parse::<RoomName>().unwrap().as_str(), good);
+        }
+        let long = "x".repeat(65);
+        for bad in [
+            "",
+            "A",
+            "a b",
+            "a/b",
+            "ä",
+            "a.b",
+            &long,
+            "healthz",
+            "signalling",
+        ] {
+            assert_eq!(bad.parse::<RoomName>(), Err(IdError::RoomName), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_participant_id_has_one_spelling() {
+        let id = ParticipantId::from_bits(0xab);
+        assert_eq!(id.to_string(), "00000000000000ab");
+        assert_eq!("00000000000000ab".parse(), Ok(id));
+        for bad in [
+            "",
+            "ab",
+            "00000000000000AB",
+            "+0000000000000ab",
+            "00000000000000abc",
+        ] {
+            assert_eq!(
+                bad.parse::<ParticipantId>(),
+                Err(IdError::ParticipantId),
+                "{bad}"
+            );
+        }
     }
 }

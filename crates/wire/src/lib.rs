@@ -4,16 +4,21 @@
 //! Pure: no clock, no socket, no task. `docs/protocol.md` is the same in words.
 //! Unknown messages and unknown fields are never fatal; a message over a limit is.
 
+mod decode;
+mod host;
 mod ids;
 mod limits;
 mod link;
 mod peer;
 mod signalling;
+mod token;
 
+pub use decode::DecodeError;
 pub use ids::{IdError, ParticipantId, RoomName};
 pub use limits::*;
 pub use link::{LinkError, LinkSecret, MeetingLink};
-pub use peer::{DescriptionKind, ParticipantState, PeerMessage};
+pub use peer::{DescriptionKind, ParticipantState, PeerMessage, tidy_name};
 pub use signalling::{
     ClientMessage, DepartureReason, ErrorCode, IceServer, ServerMessage, Welcome,
 };
+pub use token::Token;

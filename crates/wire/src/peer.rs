@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ParticipantId;
+use crate::{
+    MAX_CANDIDATE, MAX_ICE_FIELD, MAX_PARTICIPANTS, MAX_PEER_MESSAGE, MAX_PERSON_NAME, MAX_SDP,
+    ParticipantId,
+    decode::{self, DecodeError, within},
+};
 
 /// One message from participant to participant. It travels sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,7 +14,7 @@ use crate::ParticipantId;
 pub enum PeerMessage {
     /// A session description (RFC 8829).
     Description {
-        /// Offer, answer or rollback.
+        /// Offer or answer.
         kind: DescriptionKind,
         /// The description's text.
         sdp: String,
@@ -38,6 +42,38 @@ pub enum PeerMessage {
     Unknown,
 }
 
+impl PeerMessage {
+    /// Reads a message and keeps the limits; an unknown type is [`Self::Unknown`].
+    ///
+    /// # Errors
+    /// Refuses what is not a message and what is over a limit.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let message: Self = decode::json(bytes, MAX_PEER_MESSAGE)?;
+        match &message {
+            Self::Description { sdp, .. } => within("sdp", sdp.len(), MAX_SDP)?,
+            Self::Candidate {
+                candidate,
+                sdp_mid,
+                username_fragment,
+                ..
+            } => {
+                within("candidate", candidate.len(), MAX_CANDIDATE)?;
+                for field in [sdp_mid, username_fragment].into_iter().flatten() {
+                    within("candidate", field.len(), MAX_ICE_FIELD)?;
+                }
+            }
+            Self::State(state) => state.keep_limits()?,
+            Self::Bye | Self::Unknown => {}
+        }
+        Ok(message)
+    }
+
+    /// Writes the message as JSON, to be sealed.
+    pub fn encode(&self) -> String {
+        decode::text(self)
+    }
+}
+
 /// Which part of an offer and answer exchange a description is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,7 +87,8 @@ pub enum DescriptionKind {
 /// A participant as it describes itself to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParticipantState {
-    /// The person's name.
+    /// The person's name: at most 64 characters, none of them a control character
+    /// ([`tidy_name`] makes it so).
     pub name: String,
     /// Whether the microphone is on.
     pub microphone: bool,
@@ -61,4 +98,30 @@ pub struct ParticipantState {
     /// participant from another is found out by comparing.
     #[serde(default)]
     pub knows: Vec<ParticipantId>,
+}
+
+impl ParticipantState {
+    fn keep_limits(&self) -> Result<(), DecodeError> {
+        within("name", self.name.chars().count(), MAX_PERSON_NAME)?;
+        within("knows", self.knows.len(), MAX_PARTICIPANTS)?;
+        if self.name.chars().any(unfit) {
+            return Err(DecodeError::Malformed(
+                "name has a control character".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Makes what a person typed a name that others accept: without control characters and
+/// surrounding white space, at most 64 characters.
+pub fn tidy_name(typed: &str) -> String {
+    let fit = typed.trim().chars().filter(|&c| !unfit(c));
+    let name: String = fit.take(MAX_PERSON_NAME).collect();
+    name.trim().to_owned()
+}
+
+/// Characters that would break a line of text or turn its direction around.
+fn unfit(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ParticipantId, RoomName};
+use crate::{
+    MAX_EXPLANATION, MAX_ICE_SERVER_FIELD, MAX_ICE_SERVERS, MAX_MESSAGE, MAX_PARTICIPANTS,
+    MAX_SEALED, PROTOCOL_VERSION, ParticipantId, RoomName, Token,
+    decode::{self, DecodeError, within},
+};
 
 /// A message from a participant to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,15 +18,15 @@ pub enum ClientMessage {
         version: u32,
         /// The room.
         room: RoomName,
-        /// The admission token: 32 bytes in base64url. The server keeps its hash only.
-        admission: String,
+        /// The admission token, of which the server keeps the hash only.
+        admission: Token,
         /// The id the participant drew for itself.
         participant: ParticipantId,
         /// The resume token of an earlier connection of the same participant.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        resume: Option<String>,
+        resume: Option<Token>,
     },
-    /// Passes a sealed payload to one other participant.
+    /// Passes a sealed payload to one other participant; lost if that one is away.
     Send {
         /// The receiver.
         to: ParticipantId,
@@ -34,6 +38,33 @@ pub enum ClientMessage {
     /// A message this version does not know; ignored.
     #[serde(other)]
     Unknown,
+}
+
+impl ClientMessage {
+    /// Reads a message and keeps the limits; an unknown type is [`Self::Unknown`].
+    ///
+    /// # Errors
+    /// Refuses what is not a message, what is over a limit, and a `join` of another version
+    /// (even where its other fields are not understood).
+    pub fn decode(text: &str) -> Result<Self, DecodeError> {
+        let message = match decode::json(text.as_bytes(), MAX_MESSAGE) {
+            Err(DecodeError::Malformed(words)) => return Err(other_version(text, words)),
+            decoded => decoded?,
+        };
+        match &message {
+            Self::Join { version, .. } if *version != PROTOCOL_VERSION => {
+                return Err(DecodeError::Version(*version));
+            }
+            Self::Send { sealed, .. } => within("sealed", sealed.len(), MAX_SEALED)?,
+            Self::Join { .. } | Self::Leave | Self::Unknown => {}
+        }
+        Ok(message)
+    }
+
+    /// Writes the message as JSON.
+    pub fn encode(&self) -> String {
+        decode::text(self)
+    }
 }
 
 /// A message from the server to a participant.
@@ -83,22 +114,64 @@ pub enum ServerMessage {
     Unknown,
 }
 
+impl ServerMessage {
+    /// Reads a message and keeps the limits; an unknown type is [`Self::Unknown`].
+    ///
+    /// # Errors
+    /// Refuses what is not a message and what is over a limit.
+    pub fn decode(text: &str) -> Result<Self, DecodeError> {
+        let message: Self = decode::json(text.as_bytes(), MAX_MESSAGE)?;
+        match &message {
+            Self::Welcome(welcome) => welcome.keep_limits()?,
+            Self::Message { sealed, .. } => within("sealed", sealed.len(), MAX_SEALED)?,
+            Self::Error { message, .. } => within("message", message.len(), MAX_EXPLANATION)?,
+            Self::Joined { .. }
+            | Self::Away { .. }
+            | Self::Back { .. }
+            | Self::Left { .. }
+            | Self::Unknown => {}
+        }
+        Ok(message)
+    }
+
+    /// Writes the message as JSON.
+    pub fn encode(&self) -> String {
+        decode::text(self)
+    }
+}
+
 /// The server's answer to `join`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The protocol version the server speaks.
     pub version: u32,
     /// The token with which a broken connection is resumed.
-    pub resume: String,
+    pub resume: Token,
     /// Whether this connection took an existing seat again.
     pub resumed: bool,
-    /// Everybody else in the room.
+    /// Everybody else who has a seat in the room; an `away` follows for each who is away.
     pub participants: Vec<ParticipantId>,
     /// The servers that help to find a path.
     #[serde(default)]
     pub ice_servers: Vec<IceServer>,
     /// The largest call that stays a mesh in this room.
     pub mesh_limit: usize,
+}
+
+impl Welcome {
+    fn keep_limits(&self) -> Result<(), DecodeError> {
+        let field = |text: &str| within("ice_servers", text.len(), MAX_ICE_SERVER_FIELD);
+        within("participants", self.participants.len(), MAX_PARTICIPANTS)?;
+        within("mesh_limit", self.mesh_limit, MAX_PARTICIPANTS)?;
+        within("ice_servers", self.ice_servers.len(), MAX_ICE_SERVERS)?;
+        for server in &self.ice_servers {
+            within("urls", server.urls.len(), MAX_ICE_SERVERS)?;
+            server.urls.iter().try_for_each(|url| field(url))?;
+            field(&server.username)?;
+            field(&server.credential)?;
+        }
+        Ok(())
+    }
 }
 
 /// A STUN or TURN server, as in `RTCIceServer` of W3C WebRTC.
@@ -143,15 +216,45 @@ pub enum ErrorCode {
     ServerFull,
     /// Another participant has this id.
     IdTaken,
+    /// A newer connection with the same resume token took the seat.
+    Replaced,
     /// Too many messages in too little time.
     TooFast,
     /// The message or a field is too long.
     TooLong,
-    /// The first message was not `join`.
+    /// The first message was not `join`, or did not come in time.
     NotJoined,
     /// The receiver is not in the room.
     NoSuchParticipant,
     /// A code this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+impl ErrorCode {
+    /// Tells whether the server closes the connection after this refusal. After the others the
+    /// connection goes on as if the refused message had not been sent.
+    pub const fn closes(self) -> bool {
+        !matches!(self, Self::NoSuchParticipant | Self::Unknown)
+    }
+
+    /// Tells whether connecting again in the same way can succeed later.
+    pub const fn passes(self) -> bool {
+        matches!(
+            self,
+            Self::RoomFull | Self::ServerFull | Self::TooFast | Self::Unknown
+        )
+    }
+}
+
+/// Finds out whether what could not be read is a `join` of another version.
+fn other_version(text: &str, words: String) -> DecodeError {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    match serde_json::from_str::<Versioned>(text) {
+        Ok(Versioned { version }) if version != PROTOCOL_VERSION => DecodeError::Version(version),
+        _ => DecodeError::Malformed(words),
+    }
 }
