@@ -6,13 +6,15 @@
 #   make bench   the benchmarks, one table each
 #   make lint    formatting and lints, warnings as errors
 #   make fuzz    every fuzz target for a minute (needs the nightly toolchain and cargo-fuzz)
+#   make devices the device tests against a real V4L2 camera and ALSA card in a small virtual machine
+#                (root; builds a kernel once, about ten minutes)
 #   make deny    licences, bans and sources of all dependencies (needs cargo-deny)
 
 SHELL := /bin/bash
 CARGO ?= cargo
 DEMO  ?= --people 3 --for 20s
 
-.PHONY: run test demo bench lint fuzz deny setup setup-test
+.PHONY: run test demo bench lint fuzz devices deny setup setup-test
 
 setup:
 	@scripts/setup.sh build
@@ -48,6 +50,14 @@ bench: setup
 fuzz:
 	@cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
 		$(CARGO) +nightly fuzz run $$target -- -max_total_time=60 -rss_limit_mb=1024 || exit 1; \
+	done
+
+devices: setup-test
+	@tests/lab/devices-vm.sh --setup
+	@set -e; for name in devices_video devices_audio; do \
+		binary=$$($(CARGO) test --test $$name --no-run --message-format json 2>/dev/null \
+			| grep -o '"executable":"[^"]*"' | tail -1 | cut -d'"' -f4); \
+		NONSTOP_DEVICES_VM=1 tests/lab/devices-vm.sh -- $$binary --nocapture --test-threads 1; \
 	done
 
 deny:
