@@ -1,0 +1,199 @@
+//! The audio thread: takes what was recorded, plays what was received, 10 ms at a time.
+//!
+//! ```text
+//! every 5 ms   1. commands          a person's wish first
+//!              2. recorded steps    as many as there are
+//!              3. steps to play     as many as are due
+//!              4. figures           every 50 ms
+//! ```
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, TryRecvError},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use super::{
+    control::{AudioConfig, AudioState},
+    input::Input,
+    mixer::Mixer,
+    outgoing::Outgoing,
+    output::Output,
+    recorder::Recorder,
+    track::Track,
+    voice::{VoicePacket, VoiceStats},
+};
+use crate::{clock, latest::Latest, media::EncodedAudio};
+
+/// Half a step: no step waits longer.
+const LOOK: Duration = Duration::from_millis(5);
+/// Smooth enough for a meter.
+const PUBLISH: Duration = Duration::from_millis(50);
+
+/// What the engine is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Configure(AudioConfig),
+    Subscribe(mpsc::Sender<EncodedAudio>),
+    AddVoice {
+        queue: Receiver<VoicePacket>,
+        stats: Latest<VoiceStats>,
+        record: Option<PathBuf>,
+    },
+}
+
+/// Everything the audio thread owns.
+#[derive(Debug)]
+pub(super) struct Engine {
+    commands: Receiver<Command>,
+    config: AudioConfig,
+    state: Latest<AudioState>,
+    shown: AudioState,
+    shown_at: Option<Instant>,
+    microphone_on: Arc<AtomicBool>,
+    input: Input,
+    outgoing: Outgoing,
+    output: Output,
+    tracks: Vec<Track>,
+    mixer: Mixer,
+    recordings: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    pub(super) fn new(
+        config: AudioConfig,
+        state: Latest<AudioState>,
+        microphone_on: Arc<AtomicBool>,
+        commands: Receiver<Command>,
+    ) -> Self {
+        let now = clock::now();
+        Self {
+            commands,
+            input: Input::open(&config.microphone, now),
+            output: Output::open(&config.speaker, now),
+            config,
+            state,
+            shown: AudioState::default(),
+            shown_at: None,
+            microphone_on,
+            outgoing: Outgoing::new(),
+            tracks: Vec::new(),
+            mixer: Mixer::new(),
+            recordings: Vec::new(),
+        }
+    }
+
+    /// Runs until every handle is gone, then finishes the recordings.
+    pub(super) fn run(mut self) {
+        while self.obey() {
+            self.record();
+            self.play();
+            self.publish();
+            thread::sleep(LOOK);
+        }
+        for track in std::mem::take(&mut self.tracks) {
+            self.finish(track);
+        }
+        for recording in self.recordings {
+            if recording.join().is_err() {
+                tracing::error!("a recording had panicked");
+            }
+        }
+    }
+
+    fn obey(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => self.handle(command),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Configure(config) => {
+                let now = clock::now();
+                if config.microphone != self.config.microphone {
+                    self.input = Input::open(&config.microphone, now);
+                    self.outgoing.hear_nothing();
+                }
+                if config.speaker != self.config.speaker {
+                    self.output = Output::open(&config.speaker, now);
+                }
+                self.config = config;
+            }
+            Command::Subscribe(link) => self.outgoing.add(link),
+            Command::AddVoice {
+                queue,
+                stats,
+                record,
+            } => match Track::new(queue, stats, record.and_then(Recorder::start)) {
+                Ok(track) => self.tracks.push(track),
+                Err(error) => tracing::error!(%error, "no Opus decoder: somebody is not heard"),
+            },
+        }
+    }
+
+    fn record(&mut self) {
+        let now = clock::now();
+        let on = self.microphone_on.load(Ordering::Relaxed);
+        while let Some(heard) = self.input.next_step(now) {
+            self.outgoing.send(&heard, on);
+        }
+    }
+
+    fn play(&mut self) {
+        let mut at = 0;
+        while let Some(track) = self.tracks.get_mut(at) {
+            if track.receive() {
+                at += 1;
+            } else {
+                let gone = self.tracks.swap_remove(at);
+                self.finish(gone);
+            }
+        }
+
+        let now = clock::now();
+        while let Some(due) = self.output.due(now) {
+            for track in &mut self.tracks {
+                self.mixer.add(&track.next_step(due));
+            }
+            self.output.play(&self.mixer.take());
+        }
+    }
+
+    fn finish(&mut self, track: Track) {
+        track.publish();
+        self.recordings
+            .extend(track.into_recorder().map(Recorder::finish));
+    }
+
+    fn publish(&mut self) {
+        let now = clock::now();
+        if self.shown_at.is_some_and(|at| now < at + PUBLISH) {
+            return;
+        }
+        self.shown_at = Some(now);
+        for track in &self.tracks {
+            track.publish();
+        }
+        let state = AudioState {
+            microphone_trouble: self.input.trouble(),
+            speaker_trouble: self.output.trouble(),
+            microphone_level: self.outgoing.level(),
+        };
+        if state != self.shown {
+            self.shown = state.clone();
+            self.state.set(state);
+        }
+    }
+}
