@@ -38,8 +38,8 @@ use std::{
 };
 
 use nonstop_wire::{
-    DepartureReason, DescriptionKind, ErrorCode, MAX_PARTICIPANTS, MAX_PERSON_NAME, ParticipantId,
-    ParticipantState, PeerMessage, RESUME_WINDOW, Welcome,
+    DepartureReason, DescriptionKind, ErrorCode, MAX_PARTICIPANTS, ParticipantId, ParticipantState,
+    PeerMessage, RESUME_WINDOW, Welcome, tidy_name,
 };
 
 use self::{
@@ -714,11 +714,9 @@ fn next_link(started: &mut u64) -> LinkNumber {
     LinkNumber(*started)
 }
 
-/// Cuts our own name to what others accept.
+/// Makes our own name one that others accept.
 fn presentable(mut me: Me) -> Me {
-    if let Some((end, _)) = me.name.char_indices().nth(MAX_PERSON_NAME) {
-        me.name.truncate(end);
-    }
+    me.name = tidy_name(&me.name);
     me
 }
 

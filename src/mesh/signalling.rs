@@ -1,0 +1,316 @@
+//! The task that owns the WebSocket to the meeting server: connect, join, resume, back off.
+//!
+//! ```text
+//! mesh ─ send ─▶ [ 64 ] ─▶ backlog (newest 256) ─▶ socket ─▶ server
+//! mesh ◀─ news ◀─ [ 64 ] ◀───────────────────────── socket ◀─ server
+//!
+//! Connecting ──▶ Connected ──▶ waiting (0.5 s doubling to 10 s) ──▶ Connecting …
+//!     └─ refused, or never reached within 10 s: Ended
+//! ```
+//!
+//! A message is written at most once: what may have been on its way when a connection broke is
+//! not sent again, for its receiver would see a replay. Everything said through here is
+//! repeated by those who say it.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use futures_util::{SinkExt, StreamExt};
+use nonstop_wire::{
+    ClientMessage, ErrorCode, PROTOCOL_VERSION, ParticipantId, RoomName, ServerMessage, Token,
+    Welcome,
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
+use tokio_tungstenite::tungstenite::Message;
+
+use self::{
+    backoff::Backoff,
+    socket::{ConnectError, Socket, connect},
+};
+use super::End;
+use crate::clock;
+
+mod backoff;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+/// How long the first connection may take, all attempts together.
+const FIRST_LIMIT: Duration = Duration::from_secs(10);
+/// How long the server may be silent; it pings every 5 s.
+const SILENCE_LIMIT: Duration = Duration::from_secs(15);
+/// How long writing one message may take.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection must have lasted for the next one to be tried without growing waits.
+const LASTED: Duration = Duration::from_secs(10);
+/// How long leaving may take.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+/// How many messages are kept while the server is away. When there are more, the oldest goes:
+/// the newest description of anything is worth most, and links repeat what they miss.
+const BACKLOG: usize = 256;
+
+/// Whom we join as, and where.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
+    /// The signalling address.
+    pub(super) url: String,
+    /// The room.
+    pub(super) room: RoomName,
+    /// What admits us.
+    pub(super) admission: Token,
+    /// Our own id.
+    pub(super) me: ParticipantId,
+}
+
+/// What the server, or the way to it, has to tell.
+#[derive(Debug, PartialEq)]
+pub(super) enum News {
+    /// We are in the room, for the first time or again.
+    Connected(Welcome),
+    /// The server said something.
+    Received(ServerMessage),
+    /// The connection broke; it is being made again.
+    Disconnected,
+    /// It will not work.
+    Ended(End),
+}
+
+enum Outgoing {
+    Message(ClientMessage),
+    Leave,
+}
+
+/// The running task. Dropping it breaks the connection without a word.
+#[derive(Debug)]
+pub(super) struct Signalling {
+    outgoing: mpsc::Sender<Outgoing>,
+    news: mpsc::Receiver<News>,
+    tasks: JoinSet<()>,
+}
+
+impl Signalling {
+    /// Starts connecting; must be called within a tokio runtime.
+    pub(super) fn start(seat: Seat) -> Self {
+        // Full only while the task writes to a server that is slow: then the message is lost.
+        let (outgoing, from_mesh) = mpsc::channel(64);
+        // Full only while the mesh waits for its own listener: then the server waits, too.
+        let (to_mesh, news) = mpsc::channel(64);
+        let task = Task {
+            seat,
+            resume: None,
+            backlog: VecDeque::new(),
+            from_mesh,
+            to_mesh,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async {
+            let Left = task.run().await;
+        });
+        Self {
+            outgoing,
+            news,
+            tasks,
+        }
+    }
+
+    /// Sends a message, or keeps it until the server is back. Returns whether there was room.
+    pub(super) fn send(&self, message: ClientMessage) -> bool {
+        self.outgoing.try_send(Outgoing::Message(message)).is_ok()
+    }
+
+    /// Returns the next news; none after [`News::Ended`]. Nothing is lost if the future is dropped.
+    pub(super) async fn next(&mut self) -> Option<News> {
+        self.news.recv().await
+    }
+
+    /// Sends what is still to be sent, says that we leave, and waits for the end: at most 1 s.
+    pub(super) async fn leave(mut self) {
+        let leaving = async {
+            let _ = self.outgoing.send(Outgoing::Leave).await;
+            // Whoever still has something to tell must not hold up the end.
+            self.news.close();
+            while self.tasks.join_next().await.is_some() {}
+        };
+        if timeout(LEAVE_LIMIT, leaving).await.is_err() {
+            tracing::debug!("the server did not take our leave in time");
+        }
+    }
+}
+
+struct Task {
+    seat: Seat,
+    resume: Option<Token>,
+    backlog: VecDeque<ClientMessage>,
+    from_mesh: mpsc::Receiver<Outgoing>,
+    to_mesh: mpsc::Sender<News>,
+}
+
+/// We left, were refused, or nobody listens any more.
+struct Left;
+
+impl Task {
+    async fn run(mut self) -> Left {
+        let started = clock::now();
+        let mut backoff = Backoff::new();
+        loop {
+            let url = self.seat.url.clone();
+            let join = self.join();
+            let attempt = connect(&url, join);
+            match self.meanwhile(Box::pin(attempt)).await {
+                Err(left) => return left,
+                Ok(Ok((socket, welcome))) => {
+                    self.resume = Some(welcome.resume.clone());
+                    if let Err(left) = self.tell(News::Connected(welcome)).await {
+                        return left;
+                    }
+                    let connected = clock::now();
+                    if let Err(left) = self.converse(socket).await {
+                        return left;
+                    }
+                    if clock::now().saturating_duration_since(connected) >= LASTED {
+                        backoff = Backoff::new();
+                    }
+                    if let Err(left) = self.tell(News::Disconnected).await {
+                        return left;
+                    }
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "the meeting server was not reached");
+                    // Once we were in, the call goes on without the server, whatever it says.
+                    if self.resume.is_none()
+                        && let Some(end) = self.hopeless(&error, clock::now().saturating_duration_since(started))
+                    {
+                        let _ = self.tell(News::Ended(end)).await;
+                        return Left;
+                    }
+                }
+            }
+            let random = getrandom::u32().unwrap_or(u32::MAX);
+            let again = clock::now() + backoff.next(random);
+            if let Err(left) = self.meanwhile(sleep_until(again.into())).await {
+                return left;
+            }
+        }
+    }
+
+    fn join(&self) -> ClientMessage {
+        ClientMessage::Join {
+            version: PROTOCOL_VERSION,
+            room: self.seat.room.clone(),
+            admission: self.seat.admission.clone(),
+            participant: self.seat.me,
+            resume: self.resume.clone(),
+        }
+    }
+
+    /// Returns how it ends, where trying again cannot help or was tried for long enough.
+    fn hopeless(&self, error: &ConnectError, tried: Duration) -> Option<End> {
+        match error {
+            ConnectError::Refused(code @ (ErrorCode::TooFast | ErrorCode::Unknown)) => {
+                (tried >= FIRST_LIMIT).then_some(End::Refused(*code))
+            }
+            ConnectError::Refused(code) => Some(End::Refused(*code)),
+            ConnectError::BadAddress | ConnectError::Roots(_) => Some(unreachable(error)),
+            _ => (tried >= FIRST_LIMIT).then(|| unreachable(error)),
+        }
+    }
+
+    async fn tell(&self, news: News) -> Result<(), Left> {
+        self.to_mesh.send(news).await.map_err(|_| Left)
+    }
+
+    /// Waits for `future`, and meanwhile keeps what is to be sent.
+    async fn meanwhile<F: Future>(&mut self, future: F) -> Result<F::Output, Left> {
+        let mut future = pin!(future);
+        loop {
+            tokio::select! {
+                output = &mut future => return Ok(output),
+                outgoing = self.from_mesh.recv() => match outgoing {
+                    Some(Outgoing::Message(message)) => self.keep(message),
+                    Some(Outgoing::Leave) | None => return Err(Left),
+                },
+            }
+        }
+    }
+
+    fn keep(&mut self, message: ClientMessage) {
+        if self.backlog.len() == BACKLOG {
+            self.backlog.pop_front();
+        }
+        self.backlog.push_back(message);
+    }
+
+    /// Sends and receives until the connection breaks.
+    async fn converse(&mut self, mut socket: Socket) -> Result<(), Left> {
+        let mut heard = clock::now();
+        loop {
+            while let Some(message) = self.backlog.pop_front() {
+                if !write(&mut socket, &message).await {
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                // 1. What we have to say is little, and a leave must not wait behind a flood.
+                biased;
+                outgoing = self.from_mesh.recv() => match outgoing {
+                    Some(Outgoing::Message(message)) => self.keep(message),
+                    Some(Outgoing::Leave) => {
+                        take_leave(socket).await;
+                        return Err(Left);
+                    }
+                    None => return Err(Left),
+                },
+                // 2. What the server says, its pings included (answered while reading).
+                frame = socket.next() => {
+                    heard = clock::now();
+                    match frame {
+                        Some(Ok(Message::Text(text))) => match ServerMessage::decode(&text) {
+                            Ok(message) => self.tell(News::Received(message)).await?,
+                            Err(error) => tracing::debug!(%error, "the server said something else"),
+                        },
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => {
+                            tracing::debug!(%error, "the connection to the server broke");
+                            return Ok(());
+                        }
+                        None => return Ok(()),
+                    }
+                }
+                // 3. Nothing at all.
+                () = silence(heard) => {
+                    tracing::debug!("the server is silent");
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn silence(since: Instant) {
+    sleep_until((since + SILENCE_LIMIT).into()).await;
+}
+
+async fn write(socket: &mut Socket, message: &ClientMessage) -> bool {
+    let written = timeout(WRITE_LIMIT, socket.send(Message::text(message.encode()))).await;
+    matches!(written, Ok(Ok(())))
+}
+
+/// Says that we leave and reads until the server has closed, so that all of it arrives.
+async fn take_leave(mut socket: Socket) {
+    if write(&mut socket, &ClientMessage::Leave).await {
+        let _ = socket.close(None).await;
+        while let Some(Ok(_)) = socket.next().await {}
+    }
+}
+
+fn unreachable(error: &ConnectError) -> End {
+    End::Unreachable(format!("The meeting server could not be reached: {error}."))
+}
