@@ -1,193 +1,29 @@
 //! FLOOR 2: the other participants. Commands in, events out; owns every link.
+//!
+//! ```text
+//!            ┌───────────────── mesh task ─────────────────┐
+//! commands ─▶│ Room (pure) ── what must be done ──▶ driver │─▶ events
+//!            │      ▲                                 │    │
+//!            └──────┼─────────────────────────────────┼────┘
+//!      opened messages, link events             seal, send, start
+//!                   │                                 ▼
+//!      Signalling (one WebSocket) ◀───────▶ meeting server
+//!      Link (one a participant)   ◀───────▶ the other computer
+//! ```
+//!
+//! What comes from the server is believed about presence only: a participant exists for the
+//! call once a message of theirs opened, which takes the meeting's secret. Everything that
+//! participants say to each other is sealed here on its way to the signalling, and opened on
+//! its way to the room.
 
-use std::{path::PathBuf, time::Duration};
-
-use nonstop_rate::Bitrate;
-use nonstop_wire::{ErrorCode, MeetingLink, ParticipantId, ParticipantState};
-use tokio::sync::mpsc;
-
-use crate::{
-    latest::Reader,
-    media::{
-        Size, VideoFrame,
-        audio::{Audio, VoiceStats},
-    },
-};
-
+mod driver;
 pub mod link;
+mod news;
 pub mod peer;
+mod recording;
+mod room;
+mod signalling;
 
+pub use driver::{Me, Mesh, MeshConfig};
 pub use link::{LinkStats, Path, PathPolicy};
-
-/// Everything a mesh is told at the start.
-#[derive(Debug)]
-pub struct MeshConfig {
-    /// The meeting.
-    pub link: MeetingLink,
-    /// Which paths may be used.
-    pub path: PathPolicy,
-    /// The most a link may send.
-    pub max_bitrate: Option<Bitrate>,
-    /// The largest picture to send.
-    pub max_size: Size,
-    /// Where to record each remote participant, if anywhere.
-    pub record: Option<PathBuf>,
-    /// The pictures to send.
-    pub camera: Reader<VideoFrame>,
-    /// The sound to send, and where received sound goes.
-    pub audio: Audio,
-    /// How we describe ourselves at first.
-    pub me: Me,
-}
-
-/// What a person shows of themselves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Me {
-    /// The name.
-    pub name: String,
-    /// Whether the microphone is on.
-    pub microphone: bool,
-    /// Whether the camera is on and delivers.
-    pub camera: bool,
-}
-
-/// What the mesh is told while it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MeshCommand {
-    /// Describe us to everybody like this from now on.
-    Describe(Me),
-    /// Leave the meeting; [`MeshEvent::Ended`] follows.
-    Leave,
-}
-
-/// What the mesh has to tell.
-#[derive(Debug)]
-pub enum MeshEvent {
-    /// We are in the room.
-    Joined {
-        /// Our own id.
-        me: ParticipantId,
-        /// How many others were there.
-        others: usize,
-    },
-    /// Somebody who holds the meeting's secret is in the room.
-    ParticipantJoined {
-        /// Who.
-        id: ParticipantId,
-        /// Their pictures.
-        picture: Reader<VideoFrame>,
-        /// How they are heard, for the meter.
-        voice: Reader<VoiceStats>,
-    },
-    /// Somebody described themselves.
-    ParticipantDescribed {
-        /// Who.
-        id: ParticipantId,
-        /// How.
-        state: ParticipantState,
-    },
-    /// Somebody is gone.
-    ParticipantLeft {
-        /// Who.
-        id: ParticipantId,
-        /// Whether their connection broke (they did not say goodbye).
-        lost: bool,
-    },
-    /// Something about the link to somebody.
-    Link {
-        /// Who.
-        id: ParticipantId,
-        /// What.
-        event: LinkNews,
-    },
-    /// The connection to the server broke; the call goes on, and we are trying.
-    Reconnecting,
-    /// The connection to the server is back.
-    Reconnected {
-        /// Whether the server had kept our seat.
-        resumed: bool,
-    },
-    /// The server, or somebody on the way, did what an honest one does not.
-    Suspicious(Suspicion),
-    /// It is over.
-    Ended(End),
-}
-
-/// News of one link.
-#[derive(Debug, Clone, PartialEq)]
-pub enum LinkNews {
-    /// Media can flow.
-    Connected {
-        /// How packets travel.
-        path: Path,
-        /// How long after joining (or after they joined).
-        after: Duration,
-    },
-    /// Packets travel another way now.
-    PathChanged(Path),
-    /// Nothing comes through at present; being restored.
-    Interrupted,
-    /// The first picture was decoded.
-    FirstVideoFrame {
-        /// How long after joining (or after they joined).
-        after: Duration,
-    },
-    /// The first sound was received.
-    FirstAudio {
-        /// How long after joining (or after they joined).
-        after: Duration,
-    },
-    /// Figures, once a second.
-    Stats(Box<LinkStats>),
-}
-
-/// What an honest server does not do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Suspicion {
-    /// A message was not sealed by the participant it is said to come from.
-    #[error("a message said to be from {0} was not sealed by a participant of this meeting")]
-    Forged(ParticipantId),
-    /// A message was delivered again.
-    #[error("a message from {0} was delivered more than once")]
-    Replayed(ParticipantId),
-    /// Somebody in the room does not hold the meeting's secret.
-    #[error("{0} does not hold the secret of this meeting")]
-    Stranger(ParticipantId),
-    /// The server does not tell us of somebody whom others see.
-    #[error("the server hides {0}")]
-    Hidden(ParticipantId),
-    /// The connection's certificate is not the one the participant named.
-    #[error("the connection to {0} is not with the participant who was named")]
-    WrongParty(ParticipantId),
-}
-
-/// How a call ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// We left.
-    Left,
-    /// The server refused us.
-    Refused(ErrorCode),
-    /// The server could not be reached at first.
-    Unreachable(String),
-}
-
-/// A running mesh. Dropping it ends it at once, without a goodbye.
-#[derive(Debug)]
-pub struct Mesh {
-    commands: mpsc::Sender<MeshCommand>,
-}
-
-impl Mesh {
-    /// Joins the meeting; must be called within a tokio runtime. The queue of events holds 256;
-    /// when it is full, the mesh waits.
-    pub fn join(_config: MeshConfig) -> (Self, mpsc::Receiver<MeshEvent>) {
-        let (commands, _) = mpsc::channel(16);
-        (Self { commands }, mpsc::channel(256).1)
-    }
-
-    /// Tells the mesh something; waits while its queue of 16 is full.
-    pub async fn command(&self, command: MeshCommand) {
-        let _ = self.commands.send(command).await;
-    }
-}
+pub use news::{End, LinkNews, MeshCommand, MeshEvent, Suspicion};

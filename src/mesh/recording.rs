@@ -93,6 +93,10 @@ mod tests {
     fn every_link_has_its_own_file_of_pictures() {
         let mut recording = Recording::new(Path::new("d"), None, ID);
         assert!(recording.next_pictures().ends_with("00000000000000ab.y4m"));
-        assert!(recording.next_pictures().ends_with("00000000000000ab-2.y4m"));
+        assert!(
+            recording
+                .next_pictures()
+                .ends_with("00000000000000ab-2.y4m")
+        );
     }
 }

@@ -83,11 +83,21 @@ pub(super) struct LinkNumber(pub(super) u64);
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Effect {
     /// Seal and send.
-    Send { to: ParticipantId, message: PeerMessage },
+    Send {
+        to: ParticipantId,
+        message: PeerMessage,
+    },
     /// Start a link, in place of the one there is.
-    StartLink { id: ParticipantId, number: LinkNumber, initiator: bool },
+    StartLink {
+        id: ParticipantId,
+        number: LinkNumber,
+        initiator: bool,
+    },
     /// Hand over to the link.
-    Signal { id: ParticipantId, message: PeerMessage },
+    Signal {
+        id: ParticipantId,
+        message: PeerMessage,
+    },
     /// End the link, if there is one.
     StopLink { id: ParticipantId },
     /// We are in.
@@ -99,7 +109,10 @@ pub(super) enum Effect {
     /// Somebody proved to hold the secret.
     MemberJoined { id: ParticipantId },
     /// A member described themselves differently from before.
-    Described { id: ParticipantId, state: ParticipantState },
+    Described {
+        id: ParticipantId,
+        state: ParticipantState,
+    },
     /// A member is gone.
     MemberLeft { id: ParticipantId, lost: bool },
     /// News of a member's link.
@@ -183,7 +196,11 @@ impl Room {
     pub(super) fn handle_welcome(&mut self, welcome: &Welcome, now: Instant) {
         let first = matches!(self.server, ServerView::Joining | ServerView::Full { .. });
         let listed: BTreeSet<_> = welcome.participants.iter().copied().collect();
-        let grace = if welcome.resumed { Duration::ZERO } else { RESUME_WINDOW };
+        let grace = if welcome.resumed {
+            Duration::ZERO
+        } else {
+            RESUME_WINDOW
+        };
         let mut forgotten = Vec::new();
         for (id, person) in &mut self.people {
             match person.seat {
@@ -207,7 +224,9 @@ impl Room {
         }
         if !first {
             self.server = ServerView::Connected;
-            self.effects.push_back(Effect::Reconnected { resumed: welcome.resumed });
+            self.effects.push_back(Effect::Reconnected {
+                resumed: welcome.resumed,
+            });
         } else {
             self.server = ServerView::Full {
                 until: now + FULL_ROOM_GRACE,
@@ -263,7 +282,9 @@ impl Room {
             return;
         };
         let on_purpose = reason == DepartureReason::Left;
-        let flowing = person.member().is_some_and(|member| member.down_since.is_none());
+        let flowing = person
+            .member()
+            .is_some_and(|member| member.down_since.is_none());
         if flowing && !on_purpose {
             // They lost the server, not us.
             person.seat = Seat::Unlisted { until: now };
@@ -294,7 +315,12 @@ impl Room {
     }
 
     /// Takes in a message that opened: `from` holds the secret and meant it for us.
-    pub(super) fn handle_message(&mut self, from: ParticipantId, message: PeerMessage, now: Instant) {
+    pub(super) fn handle_message(
+        &mut self,
+        from: ParticipantId,
+        message: PeerMessage,
+        now: Instant,
+    ) {
         if from == self.me || !self.in_the_room() {
             return;
         }
@@ -328,7 +354,13 @@ impl Room {
 
     /// Takes in what a link has to tell. What an earlier link to the same participant tells is
     /// ignored.
-    pub(super) fn handle_link(&mut self, id: ParticipantId, number: LinkNumber, event: LinkEvent, now: Instant) {
+    pub(super) fn handle_link(
+        &mut self,
+        id: ParticipantId,
+        number: LinkNumber,
+        event: LinkEvent,
+        now: Instant,
+    ) {
         let server = self.server;
         let Some(person) = self.people.get_mut(&id) else {
             return;
@@ -443,7 +475,10 @@ impl Room {
     }
 
     fn in_the_room(&self) -> bool {
-        matches!(self.server, ServerView::Connected | ServerView::Unreachable { .. })
+        matches!(
+            self.server,
+            ServerView::Connected | ServerView::Unreachable { .. }
+        )
     }
 
     /// Takes part if those who are here leave room for one more in a mesh.
@@ -451,7 +486,10 @@ impl Room {
         let ServerView::Full { limit, .. } = self.server else {
             return;
         };
-        let here = self.people.values().filter(|person| person.seat == Seat::Present);
+        let here = self
+            .people
+            .values()
+            .filter(|person| person.seat == Seat::Present);
         let others = here.count();
         if others >= limit.max(1) && others > 0 {
             return;
@@ -467,13 +505,21 @@ impl Room {
     fn admit(&mut self, id: ParticipantId, initiator: bool, now: Instant) {
         self.hearsay.handle_known(id);
         let crowded = self.people.len() >= MAX_PARTICIPANTS || self.former.len() >= MAX_FORMER;
-        let barred = self.former.get(&id).is_some_and(|former| !former.may_return);
+        let barred = self
+            .former
+            .get(&id)
+            .is_some_and(|former| !former.may_return);
         if id == self.me || crowded || barred || self.people.contains_key(&id) {
             return;
         }
-        let sessions = self.former.remove(&id).map_or_else(Vec::new, |former| former.sessions);
+        let sessions = self
+            .former
+            .remove(&id)
+            .map_or_else(Vec::new, |former| former.sessions);
         let mut person = Person::new(Seat::Present, initiator, sessions, now);
-        person.standing = Standing::Unproven { deadline: Some(now + PROOF_LIMIT) };
+        person.standing = Standing::Unproven {
+            deadline: Some(now + PROOF_LIMIT),
+        };
         self.people.insert(id, person);
     }
 
@@ -486,9 +532,13 @@ impl Room {
             }
             // Their own word came before the server's, or in its place.
             let seat = Seat::Untold { since: now };
-            self.people.insert(id, Person::new(seat, false, Vec::new(), now));
+            self.people
+                .insert(id, Person::new(seat, false, Vec::new(), now));
         }
-        let person = self.people.get_mut(&id).expect("was there or was just added");
+        let person = self
+            .people
+            .get_mut(&id)
+            .expect("was there or was just added");
         if person.member().is_none() {
             let number = next_link(&mut self.links_started);
             // Whoever was lost and is here again was not told that our links began anew.
@@ -496,7 +546,11 @@ impl Room {
             let since = person.since;
             person.standing = Standing::Member(Member::new(number, since, now));
             self.effects.push_back(Effect::MemberJoined { id });
-            self.effects.push_back(Effect::StartLink { id, number, initiator });
+            self.effects.push_back(Effect::StartLink {
+                id,
+                number,
+                initiator,
+            });
             self.tell_whom_we_know(now);
         }
         true
@@ -526,7 +580,8 @@ impl Room {
         };
         let before = member.state.replace(state.clone());
         if before.is_none_or(|before| !same_to_a_person(&before, &state)) {
-            self.effects.push_back(Effect::Described { id: from, state });
+            self.effects
+                .push_back(Effect::Described { id: from, state });
         }
     }
 
@@ -546,7 +601,10 @@ impl Room {
                 return;
             };
             let running = matches!(member.link, LinkState::Running(_));
-            let other = member.session.as_ref().is_some_and(|known| *known != session);
+            let other = member
+                .session
+                .as_ref()
+                .is_some_and(|known| *known != session);
             match kind {
                 DescriptionKind::Answer if other || !running => return,
                 DescriptionKind::Offer if other || !running => {
@@ -560,7 +618,11 @@ impl Room {
                         self.effects.push_back(Effect::News { id: from, news });
                     }
                     let initiator = false;
-                    self.effects.push_back(Effect::StartLink { id: from, number, initiator });
+                    self.effects.push_back(Effect::StartLink {
+                        id: from,
+                        number,
+                        initiator,
+                    });
                 }
                 DescriptionKind::Offer | DescriptionKind::Answer => {}
             }
@@ -596,7 +658,11 @@ impl Room {
                     member.link = LinkState::Running(number);
                 }
                 let initiator = true;
-                self.effects.push_back(Effect::StartLink { id, number, initiator });
+                self.effects.push_back(Effect::StartLink {
+                    id,
+                    number,
+                    initiator,
+                });
             }
             let Some(person) = self.people.get(&id) else {
                 continue;
@@ -615,7 +681,8 @@ impl Room {
         };
         let told = self.reported.contains(&Suspicion::Hidden(id).to_string());
         let listening = self.server == ServerView::Connected;
-        (listening && !told && self.reported.len() < MAX_SUSPICIONS).then(|| since + hearsay::PATIENCE)
+        (listening && !told && self.reported.len() < MAX_SUSPICIONS)
+            .then(|| since + hearsay::PATIENCE)
     }
 
     fn describe_where_due(&mut self, now: Instant) {
@@ -624,7 +691,10 @@ impl Room {
         if !self.people.values().any(due) {
             return;
         }
-        let members = self.people.iter().filter(|(_, person)| person.member().is_some());
+        let members = self
+            .people
+            .iter()
+            .filter(|(_, person)| person.member().is_some());
         let knows: Vec<_> = members.map(|(id, _)| *id).collect();
         let me = self.me;
         for (&to, person) in &mut self.people {
@@ -633,7 +703,12 @@ impl Room {
             }
             let state = person.member().and_then(|member| member.state.as_ref());
             let known = state.is_some_and(|state| state.knows.contains(&me));
-            person.describe_at = now + if known { DESCRIBE_STEADILY } else { DESCRIBE_UNTIL_KNOWN };
+            person.describe_at = now
+                + if known {
+                    DESCRIBE_STEADILY
+                } else {
+                    DESCRIBE_UNTIL_KNOWN
+                };
             let message = PeerMessage::State(ParticipantState {
                 name: self.shown.name.clone(),
                 microphone: self.shown.microphone,
@@ -661,7 +736,8 @@ impl Room {
                 person.since = now;
             }
             self.effects.push_back(Effect::StopLink { id });
-            self.effects.push_back(Effect::MemberLeft { id, lost: true });
+            self.effects
+                .push_back(Effect::MemberLeft { id, lost: true });
             self.tell_whom_we_know(now);
         } else {
             self.remove(id, true, Former::as_told(false), now);
@@ -692,11 +768,19 @@ impl Room {
 }
 
 impl Former {
-    const SAID_GOODBYE: Self = Self { hearsay: false, may_return: false, sessions: Vec::new() };
+    const SAID_GOODBYE: Self = Self {
+        hearsay: false,
+        may_return: false,
+        sessions: Vec::new(),
+    };
 
     /// Makes somebody of whom only the server says that they are gone.
     fn as_told(on_purpose: bool) -> Self {
-        Self { hearsay: on_purpose, may_return: true, sessions: Vec::new() }
+        Self {
+            hearsay: on_purpose,
+            may_return: true,
+            sessions: Vec::new(),
+        }
     }
 }
 

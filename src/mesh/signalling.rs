@@ -186,7 +186,8 @@ impl Task {
                     tracing::debug!(%error, "the meeting server was not reached");
                     // Once we were in, the call goes on without the server, whatever it says.
                     if self.resume.is_none()
-                        && let Some(end) = self.hopeless(&error, clock::now().saturating_duration_since(started))
+                        && let Some(end) =
+                            self.hopeless(&error, clock::now().saturating_duration_since(started))
                     {
                         let _ = self.tell(News::Ended(end)).await;
                         return Left;

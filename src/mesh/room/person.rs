@@ -112,7 +112,12 @@ pub(super) struct Person {
 
 impl Person {
     /// Makes somebody of whom nothing is known yet; they are told about us at once.
-    pub(super) fn new(seat: Seat, initiator: bool, past_sessions: Vec<String>, now: Instant) -> Self {
+    pub(super) fn new(
+        seat: Seat,
+        initiator: bool,
+        past_sessions: Vec<String>,
+        now: Instant,
+    ) -> Self {
         Self {
             seat,
             standing: Standing::Unproven { deadline: None },
@@ -213,7 +218,10 @@ impl Member {
 /// which a peer connection keeps as long as it lives (RFC 8829, section 5.2.2).
 pub(super) fn session_of(sdp: &str) -> Option<&str> {
     let origin = sdp.lines().find_map(|line| line.strip_prefix("o="))?;
-    origin.split_ascii_whitespace().nth(1).filter(|id| id.len() <= 32)
+    origin
+        .split_ascii_whitespace()
+        .nth(1)
+        .filter(|id| id.len() <= 32)
 }
 
 #[cfg(test)]

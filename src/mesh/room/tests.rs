@@ -20,12 +20,18 @@ impl Scene {
     /// Enters a room in which `others` are.
     fn enter(others: &[ParticipantId]) -> Self {
         let mut scene = Self::outside();
-        scene.room.handle_welcome(&welcome(others, false), scene.now);
+        scene
+            .room
+            .handle_welcome(&welcome(others, false), scene.now);
         scene
     }
 
     fn outside() -> Self {
-        let me = Me { name: "Me".into(), microphone: true, camera: true };
+        let me = Me {
+            name: "Me".into(),
+            microphone: true,
+            camera: true,
+        };
         Self {
             room: Room::new(ParticipantId::from_bits(ME), me),
             now: crate::clock::now(),
@@ -55,7 +61,11 @@ impl Scene {
         let (start, end) = (self.now, self.now + time);
         let mut timeline = Vec::new();
         for _ in 0..10_000 {
-            timeline.extend(self.effects().into_iter().map(|effect| (self.now - start, effect)));
+            timeline.extend(
+                self.effects()
+                    .into_iter()
+                    .map(|effect| (self.now - start, effect)),
+            );
             match self.room.poll_timeout() {
                 Some(at) if at <= end => self.now = self.now.max(at),
                 _ => {
@@ -91,7 +101,11 @@ impl Scene {
     }
 
     fn members(&self) -> Vec<ParticipantId> {
-        let members = self.room.people.iter().filter(|(_, person)| person.member().is_some());
+        let members = self
+            .room
+            .people
+            .iter()
+            .filter(|(_, person)| person.member().is_some());
         members.map(|(id, _)| *id).collect()
     }
 }
@@ -108,7 +122,12 @@ fn welcome(others: &[ParticipantId], resumed: bool) -> Welcome {
 }
 
 fn state(name: &str, knows: Vec<ParticipantId>) -> ParticipantState {
-    ParticipantState { name: name.into(), microphone: true, camera: true, knows }
+    ParticipantState {
+        name: name.into(),
+        microphone: true,
+        camera: true,
+        knows,
+    }
 }
 
 fn description(kind: DescriptionKind, session: u64) -> PeerMessage {
@@ -142,7 +161,10 @@ fn left(timeline: &[(Duration, Effect)]) -> Vec<(Duration, ParticipantId, bool)>
 
 fn states_to(timeline: &[(Duration, Effect)], whom: ParticipantId) -> Vec<Duration> {
     let sent = |(at, effect): &(Duration, Effect)| match effect {
-        Effect::Send { to, message: PeerMessage::State(_) } if *to == whom => Some(*at),
+        Effect::Send {
+            to,
+            message: PeerMessage::State(_),
+        } if *to == whom => Some(*at),
         _ => None,
     };
     timeline.iter().filter_map(sent).collect()
@@ -159,7 +181,11 @@ fn the_newcomer_offers_to_everybody_who_was_there() {
     let mut scene = Scene::enter(&[ANN, BOB]);
     let effects = scene.effects();
     assert_eq!(effects[0], Effect::Joined { others: 2 });
-    assert_eq!(starts(&effects), [], "nobody has proved to hold the secret yet");
+    assert_eq!(
+        starts(&effects),
+        [],
+        "nobody has proved to hold the secret yet"
+    );
     scene.hear_state(ANN, &[]);
     scene.hear_state(BOB, &[]);
     assert_eq!(starts(&scene.effects()), [(ANN, true), (BOB, true)]);
@@ -184,7 +210,10 @@ fn an_offer_proves_the_secret_as_well_as_a_description_of_oneself() {
     scene.hear(ANN, offer.clone());
     let effects = scene.effects();
     assert_eq!(starts(&effects), [(ANN, false)], "one link, not two");
-    assert!(effects.ends_with(&[Effect::Signal { id: ANN, message: offer }]));
+    assert!(effects.ends_with(&[Effect::Signal {
+        id: ANN,
+        message: offer
+    }]));
 }
 
 #[test]
@@ -210,7 +239,11 @@ fn whoever_does_not_know_us_yet_is_told_again_soon() {
 fn a_change_is_told_at_once_and_repeated() {
     let mut scene = Scene::in_call_with(&[ANN]);
     scene.wait(secs(25));
-    let me = Me { name: "Me".into(), microphone: false, camera: true };
+    let me = Me {
+        name: "Me".into(),
+        microphone: false,
+        camera: true,
+    };
     scene.room.handle_described(me, scene.now);
     let sent = states_to(&scene.wait(secs(3)), ANN);
     assert_eq!(sent, [secs(0), secs(2)]);
@@ -220,9 +253,19 @@ fn a_change_is_told_at_once_and_repeated() {
 fn a_member_is_described_only_when_a_person_would_see_a_difference() {
     let mut scene = Scene::in_call_with(&[ANN]);
     scene.hear_state(ANN, &[BOB]);
-    assert!(!scene.effects().iter().any(|effect| matches!(effect, Effect::Described { .. })));
+    assert!(
+        !scene
+            .effects()
+            .iter()
+            .any(|effect| matches!(effect, Effect::Described { .. }))
+    );
     scene.hear(ANN, PeerMessage::State(state("Ann", vec![])));
-    assert!(scene.effects().iter().any(|effect| matches!(effect, Effect::Described { .. })));
+    assert!(
+        scene
+            .effects()
+            .iter()
+            .any(|effect| matches!(effect, Effect::Described { .. }))
+    );
 }
 
 #[test]
@@ -249,10 +292,15 @@ fn a_seat_that_is_kept_for_somebody_who_crashed_does_not_fill_the_room() {
 #[test]
 fn whoever_leaves_is_removed_at_once() {
     let mut scene = Scene::in_call_with(&[ANN, BOB]);
-    scene.room.handle_left(ANN, DepartureReason::Left, scene.now);
+    scene
+        .room
+        .handle_left(ANN, DepartureReason::Left, scene.now);
     let effects = scene.effects();
     assert!(effects.contains(&Effect::StopLink { id: ANN }));
-    assert!(effects.contains(&Effect::MemberLeft { id: ANN, lost: false }));
+    assert!(effects.contains(&Effect::MemberLeft {
+        id: ANN,
+        lost: false
+    }));
     assert_eq!(scene.members(), [BOB]);
 }
 
@@ -260,11 +308,17 @@ fn whoever_leaves_is_removed_at_once() {
 fn a_sealed_goodbye_counts_even_if_the_server_says_nothing() {
     let mut scene = Scene::in_call_with(&[ANN]);
     scene.hear(ANN, PeerMessage::Bye);
-    assert!(scene.effects().contains(&Effect::MemberLeft { id: ANN, lost: false }));
+    assert!(scene.effects().contains(&Effect::MemberLeft {
+        id: ANN,
+        lost: false
+    }));
     scene.hear_state(ANN, &[]);
     scene.room.handle_joined(ANN, scene.now);
     scene.hear_state(ANN, &[]);
-    assert!(scene.members().is_empty(), "nobody comes back from a goodbye under the same id");
+    assert!(
+        scene.members().is_empty(),
+        "nobody comes back from a goodbye under the same id"
+    );
 }
 
 #[test]
@@ -273,7 +327,13 @@ fn we_say_goodbye_to_every_member_and_to_nobody_else() {
     scene.room.handle_joined(EVE, scene.now);
     scene.effects();
     scene.room.handle_leave();
-    assert_eq!(scene.effects(), [Effect::Send { to: ANN, message: PeerMessage::Bye }]);
+    assert_eq!(
+        scene.effects(),
+        [Effect::Send {
+            to: ANN,
+            message: PeerMessage::Bye
+        }]
+    );
 }
 
 // Crashes.
@@ -297,7 +357,9 @@ fn whoever_loses_the_server_but_not_us_stays() {
     let mut scene = Scene::in_call_with(&[ANN]);
     scene.room.handle_away(ANN, scene.now);
     assert_eq!(left(&scene.wait(secs(59))), []);
-    scene.room.handle_left(ANN, DepartureReason::Lost, scene.now);
+    scene
+        .room
+        .handle_left(ANN, DepartureReason::Lost, scene.now);
     assert_eq!(left(&scene.wait(secs(600))), []);
     scene.link(ANN, LinkEvent::Interrupted);
     assert_eq!(left(&scene.wait(secs(10))).len(), 1);
@@ -323,7 +385,11 @@ fn whoever_was_lost_and_comes_back_is_met_anew() {
     assert_eq!(left(&scene.wait(secs(5))).len(), 1);
     scene.room.handle_back(ANN, scene.now);
     let timeline = scene.wait(secs(1));
-    assert_eq!(states_to(&timeline, ANN), [secs(0)], "they learn that we are still here");
+    assert_eq!(
+        states_to(&timeline, ANN),
+        [secs(0)],
+        "they learn that we are still here"
+    );
     scene.hear_state(ANN, &[]);
     let effects = scene.effects();
     assert!(effects.contains(&Effect::MemberJoined { id: ANN }));
@@ -348,7 +414,9 @@ fn resuming_changes_nothing_about_links() {
     scene.room.handle_disconnected(scene.now);
     assert_eq!(scene.effects(), [Effect::Reconnecting]);
     scene.wait(secs(20));
-    scene.room.handle_welcome(&welcome(&[ANN, BOB], true), scene.now);
+    scene
+        .room
+        .handle_welcome(&welcome(&[ANN, BOB], true), scene.now);
     let effects = scene.effects();
     assert_eq!(effects[0], Effect::Reconnected { resumed: true });
     assert_eq!(starts(&effects), []);
@@ -372,7 +440,9 @@ fn a_restart_of_the_server_loses_nobody_whom_media_reaches() {
 fn after_a_restart_whoever_neither_comes_back_nor_sends_media_is_lost() {
     let mut scene = Scene::in_call_with(&[ANN, BOB]);
     scene.room.handle_disconnected(scene.now);
-    scene.room.handle_welcome(&welcome(&[ANN], false), scene.now);
+    scene
+        .room
+        .handle_welcome(&welcome(&[ANN], false), scene.now);
     scene.link(BOB, LinkEvent::Interrupted);
     scene.link(ANN, LinkEvent::Interrupted);
     let timeline = scene.wait(secs(300));
@@ -383,7 +453,9 @@ fn after_a_restart_whoever_neither_comes_back_nor_sends_media_is_lost() {
 fn a_newcomer_who_came_while_we_were_away_is_met() {
     let mut scene = Scene::in_call_with(&[ANN]);
     scene.room.handle_disconnected(scene.now);
-    scene.room.handle_welcome(&welcome(&[ANN, BOB], true), scene.now);
+    scene
+        .room
+        .handle_welcome(&welcome(&[ANN, BOB], true), scene.now);
     scene.hear_state(BOB, &[ANN]);
     assert_eq!(starts(&scene.effects()), [(BOB, true)]);
 }
@@ -408,11 +480,17 @@ fn a_failed_link_is_set_up_anew_with_growing_waits() {
     for _ in 0..4 {
         scene.link(ANN, LinkEvent::Failed(LinkError::NoPath));
         let timeline = scene.wait(secs(40));
-        let start = timeline.iter().find(|(_, effect)| matches!(effect, Effect::StartLink { .. }));
+        let start = timeline
+            .iter()
+            .find(|(_, effect)| matches!(effect, Effect::StartLink { .. }));
         waits.push(start.expect("a new link starts").0.as_secs());
     }
     assert_eq!(waits, [1, 2, 4, 8]);
-    assert_eq!(scene.members(), [ANN], "present at the server, so still a participant");
+    assert_eq!(
+        scene.members(),
+        [ANN],
+        "present at the server, so still a participant"
+    );
 }
 
 #[test]
@@ -421,7 +499,9 @@ fn what_an_earlier_link_tells_is_ignored() {
     let old = scene.number(ANN).expect("running");
     scene.link(ANN, LinkEvent::Failed(LinkError::NoPath));
     scene.wait(secs(2));
-    scene.room.handle_link(ANN, old, LinkEvent::Connected(Path::Direct), scene.now);
+    scene
+        .room
+        .handle_link(ANN, old, LinkEvent::Connected(Path::Direct), scene.now);
     assert_eq!(scene.effects(), []);
 }
 
@@ -431,12 +511,20 @@ fn a_new_session_of_theirs_gets_a_new_link_of_ours() {
     scene.hear(ANN, description(DescriptionKind::Offer, 1));
     scene.effects();
     scene.hear(ANN, description(DescriptionKind::Offer, 1));
-    assert_eq!(starts(&scene.effects()), [], "negotiating again is the link's own matter");
+    assert_eq!(
+        starts(&scene.effects()),
+        [],
+        "negotiating again is the link's own matter"
+    );
     scene.hear(ANN, description(DescriptionKind::Offer, 2));
     let effects = scene.effects();
     assert_eq!(starts(&effects), [(ANN, false)]);
     scene.hear(ANN, description(DescriptionKind::Offer, 1));
-    assert_eq!(scene.effects(), [], "what comes too late from the old session counts no more");
+    assert_eq!(
+        scene.effects(),
+        [],
+        "what comes too late from the old session counts no more"
+    );
 }
 
 #[test]
@@ -504,7 +592,11 @@ fn forged_and_replayed_messages_are_told_of_once() {
 fn somebody_whom_others_keep_telling_of_is_hidden() {
     let mut scene = Scene::in_call_with(&[ANN]);
     scene.hear_state(ANN, &[BOB]);
-    assert_eq!(suspicions(&scene.wait(secs(20))), [], "one word may be out of date");
+    assert_eq!(
+        suspicions(&scene.wait(secs(20))),
+        [],
+        "one word may be out of date"
+    );
     scene.hear_state(ANN, &[BOB]);
     assert_eq!(suspicions(&scene.wait(secs(1))), [Suspicion::Hidden(BOB)]);
 }
@@ -516,7 +608,9 @@ fn nobody_is_hidden_who_was_lost_or_left_or_came_a_little_later() {
     scene.wait(secs(2));
     scene.room.handle_joined(EVE, scene.now);
     scene.link(BOB, LinkEvent::Interrupted);
-    scene.room.handle_left(BOB, DepartureReason::Lost, scene.now);
+    scene
+        .room
+        .handle_left(BOB, DepartureReason::Lost, scene.now);
     let mut timeline = Vec::new();
     for _ in 0..4 {
         scene.hear_state(ANN, &[BOB, EVE]);
@@ -528,7 +622,9 @@ fn nobody_is_hidden_who_was_lost_or_left_or_came_a_little_later() {
 #[test]
 fn a_departure_that_others_keep_denying_is_hiding() {
     let mut scene = Scene::in_call_with(&[ANN, BOB]);
-    scene.room.handle_left(BOB, DepartureReason::Left, scene.now);
+    scene
+        .room
+        .handle_left(BOB, DepartureReason::Left, scene.now);
     scene.hear_state(ANN, &[BOB]);
     assert_eq!(suspicions(&scene.wait(secs(6))), []);
     scene.hear_state(ANN, &[BOB]);
@@ -542,7 +638,10 @@ fn somebody_who_is_not_announced_is_met_all_the_same_and_the_server_suspected() 
     assert_eq!(starts(&scene.effects()), [(BOB, false)]);
     let timeline = scene.wait(secs(20));
     assert_eq!(suspicions(&timeline), [Suspicion::Hidden(BOB)]);
-    assert!(!states_to(&timeline, BOB).is_empty(), "they can learn of us, too");
+    assert!(
+        !states_to(&timeline, BOB).is_empty(),
+        "they can learn of us, too"
+    );
 }
 
 #[test]
@@ -568,7 +667,9 @@ fn a_connection_with_another_party_is_named_and_ended() {
 fn a_server_that_invents_without_end_fills_nothing() {
     let mut scene = Scene::enter(&[]);
     for bits in 1..5_000 {
-        scene.room.handle_joined(ParticipantId::from_bits(bits << 8), scene.now);
+        scene
+            .room
+            .handle_joined(ParticipantId::from_bits(bits << 8), scene.now);
     }
     assert!(scene.room.people.len() <= MAX_PARTICIPANTS);
     for bits in 1..5_000 {

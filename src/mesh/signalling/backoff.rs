@@ -38,9 +38,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_ten_seconds_and_are_spread() {
         let mut backoff = Backoff::new();
-        let longest: Vec<_> = (0..7)
-            .map(|_| backoff.next(u32::MAX).as_millis())
-            .collect();
+        let longest: Vec<_> = (0..7).map(|_| backoff.next(u32::MAX).as_millis()).collect();
         assert_eq!(longest, [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
         assert_eq!(backoff.next(0), Duration::from_secs(5));
     }

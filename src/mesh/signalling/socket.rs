@@ -155,9 +155,8 @@ fn trusting() -> Result<Arc<ClientConfig>, ConnectError> {
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     if let Some(path) = std::env::var_os(EXTRA_ROOTS) {
         let path = PathBuf::from(path);
-        let bad = |what: &dyn fmt::Display| {
-            ConnectError::Roots(format!("{}: {what}", path.display()))
-        };
+        let bad =
+            |what: &dyn fmt::Display| ConnectError::Roots(format!("{}: {what}", path.display()));
         let certificates = CertificateDer::pem_file_iter(&path).map_err(|error| bad(&error))?;
         for certificate in certificates {
             let certificate = certificate.map_err(|error| bad(&error))?;

@@ -1,0 +1,384 @@
+//! The task that owns the room, the signalling, the sealed conversations and the links.
+//!
+//! It decides nothing: facts go to the [`Room`], effects come back and are done in their order.
+
+use std::{collections::HashMap, future::pending, path::PathBuf, sync::Arc, time::Instant};
+
+use futures_util::{
+    StreamExt,
+    stream::{BoxStream, SelectAll, poll_fn},
+};
+use nonstop_rate::Bitrate;
+use nonstop_seal::{MeetingKeys, OpenError, SealedChannel};
+use nonstop_wire::{
+    ClientMessage, IceServer, MeetingLink, ParticipantId, PeerMessage, ServerMessage,
+};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep_until};
+
+use super::{
+    End, MeshCommand, MeshEvent, PathPolicy,
+    link::{Link, LinkConfig, LinkEvent},
+    recording::Recording,
+    room::{Effect, LinkNumber, Room},
+    signalling::{News, Seat, Signalling},
+};
+use crate::{
+    clock,
+    latest::{Latest, Reader},
+    media::{
+        Size, VideoFrame,
+        audio::{Audio, Voice},
+    },
+};
+
+/// How many conversations are kept before those that never mattered are forgotten: an evil
+/// server can invent participants without end.
+const MANY_CHANNELS: usize = 512;
+
+/// Everything a mesh is told at the start.
+#[derive(Debug)]
+pub struct MeshConfig {
+    /// The meeting.
+    pub link: MeetingLink,
+    /// Which paths may be used.
+    pub path: PathPolicy,
+    /// The most a link may send.
+    pub max_bitrate: Option<Bitrate>,
+    /// The largest picture to send.
+    pub max_size: Size,
+    /// Where to record each remote participant, if anywhere.
+    pub record: Option<PathBuf>,
+    /// The pictures to send.
+    pub camera: Reader<VideoFrame>,
+    /// The sound to send, and where received sound goes.
+    pub audio: Audio,
+    /// How we describe ourselves at first.
+    pub me: Me,
+}
+
+/// What a person shows of themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Me {
+    /// The name.
+    pub name: String,
+    /// Whether the microphone is on.
+    pub microphone: bool,
+    /// Whether the camera is on and delivers.
+    pub camera: bool,
+}
+
+/// A running mesh. Dropping it ends it at once, without a goodbye.
+#[derive(Debug)]
+pub struct Mesh {
+    commands: mpsc::Sender<MeshCommand>,
+    _task: JoinSet<()>,
+}
+
+impl Mesh {
+    /// Joins the meeting; must be called within a tokio runtime. The queue of events holds 256;
+    /// when it is full, the mesh waits.
+    pub fn join(config: MeshConfig) -> (Self, mpsc::Receiver<MeshEvent>) {
+        let (commands, orders) = mpsc::channel(16);
+        let (events, told) = mpsc::channel(256);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let driver = Driver::new(config, events.clone()).await;
+            if let Some(end) = driver.run(orders).await {
+                let _ = events.send(MeshEvent::Ended(end)).await;
+            }
+        });
+        let mesh = Self {
+            commands,
+            _task: task,
+        };
+        (mesh, told)
+    }
+
+    /// Tells the mesh something; waits while its queue of 16 is full.
+    pub async fn command(&self, command: MeshCommand) {
+        let _ = self.commands.send(command).await;
+    }
+}
+
+/// What a member's links share, and the link there is.
+struct Party {
+    picture: Latest<VideoFrame>,
+    voice: Arc<Voice>,
+    recording: Option<Recording>,
+    link: Option<Link>,
+}
+
+/// Where the next event comes from.
+type LinkEvents = SelectAll<BoxStream<'static, (ParticipantId, LinkNumber, LinkEvent)>>;
+
+struct Driver {
+    me: ParticipantId,
+    keys: MeetingKeys,
+    config: MeshConfig,
+    ice_servers: Vec<IceServer>,
+    room: Room,
+    signalling: Signalling,
+    channels: HashMap<ParticipantId, SealedChannel>,
+    parties: HashMap<ParticipantId, Party>,
+    link_events: LinkEvents,
+    events: mpsc::Sender<MeshEvent>,
+}
+
+/// It is over; nothing to say where nobody listens any more.
+struct Over(Option<End>);
+
+impl Driver {
+    async fn new(mut config: MeshConfig, events: mpsc::Sender<MeshEvent>) -> Self {
+        // A new id each time, so that what was sealed for an earlier one opens nowhere.
+        let bits = getrandom::u64().expect("the system has a source of random numbers");
+        let me = ParticipantId::from_bits(bits);
+        let keys = MeetingKeys::derive(config.link.secret(), config.link.room());
+        if let Some(directory) = &config.record
+            && let Err(error) = tokio::fs::create_dir_all(directory).await
+        {
+            tracing::warn!(%error, "nothing is recorded: the directory cannot be made");
+            config.record = None;
+        }
+        let signalling = Signalling::start(Seat {
+            url: config.link.signalling_url(),
+            room: config.link.room().clone(),
+            admission: keys.admission(),
+            me,
+        });
+        Self {
+            me,
+            keys,
+            room: Room::new(me, config.me.clone()),
+            config,
+            ice_servers: Vec::new(),
+            signalling,
+            channels: HashMap::new(),
+            parties: HashMap::new(),
+            link_events: SelectAll::new(),
+            events,
+        }
+    }
+
+    async fn run(mut self, mut orders: mpsc::Receiver<MeshCommand>) -> Option<End> {
+        let end = loop {
+            if let Err(Over(end)) = self.do_effects().await {
+                break end;
+            }
+            let wake = self.room.poll_timeout();
+            tokio::select! {
+                // In this order: a person's wish never waits behind a flood; what the server
+                // says decides which links there are; links have little to say; time last, so
+                // that nobody is given up whose sign of life is already here.
+                biased;
+                order = orders.recv() => match order {
+                    Some(MeshCommand::Describe(me)) => {
+                        self.room.handle_described(me, clock::now());
+                    }
+                    Some(MeshCommand::Leave) => {
+                        self.room.handle_leave();
+                        let _ = self.do_effects().await;
+                        break Some(End::Left);
+                    }
+                    None => return None,
+                },
+                news = self.signalling.next() => match news {
+                    Some(News::Ended(end)) => return Some(end),
+                    Some(news) => self.handle_news(news),
+                    None => return None,
+                },
+                Some((id, number, event)) = self.link_events.next() => {
+                    self.room.handle_link(id, number, event, clock::now());
+                }
+                () = until(wake) => self.room.handle_timeout(clock::now()),
+            }
+        };
+        let Self { signalling, .. } = self;
+        signalling.leave().await;
+        end
+    }
+
+    fn handle_news(&mut self, news: News) {
+        let now = clock::now();
+        match news {
+            News::Connected(welcome) => {
+                self.ice_servers.clone_from(&welcome.ice_servers);
+                self.room.handle_welcome(&welcome, now);
+            }
+            News::Disconnected => self.room.handle_disconnected(now),
+            News::Received(message) => self.handle_server(message, now),
+            News::Ended(_) => {}
+        }
+    }
+
+    fn handle_server(&mut self, message: ServerMessage, now: Instant) {
+        match message {
+            ServerMessage::Joined { participant } => self.room.handle_joined(participant, now),
+            ServerMessage::Away { participant } => self.room.handle_away(participant, now),
+            ServerMessage::Back { participant } => self.room.handle_back(participant, now),
+            ServerMessage::Left {
+                participant,
+                reason,
+            } => self.room.handle_left(participant, reason, now),
+            ServerMessage::Message { from, sealed } => self.open(from, &sealed, now),
+            ServerMessage::Error { code, message } => {
+                tracing::debug!(?code, message, "the server refused something");
+            }
+            ServerMessage::Welcome(_) | ServerMessage::Unknown => {}
+        }
+    }
+
+    fn open(&mut self, from: ParticipantId, sealed: &str, now: Instant) {
+        let known = self.channels.contains_key(&from);
+        match self.channel(from).open(sealed) {
+            Ok(message) => self.room.handle_message(from, message, now),
+            Err(OpenError::Replayed) => self.room.handle_replayed(from),
+            // Whether garbage or a good envelope in the wrong place: not sealed by them for us.
+            Err(error @ (OpenError::Forged | OpenError::Malformed)) => {
+                tracing::debug!(%from, %error, "a message did not open");
+                if !known {
+                    self.channels.remove(&from);
+                }
+                self.room.handle_forged(from);
+            }
+        }
+    }
+
+    fn channel(&mut self, peer: ParticipantId) -> &mut SealedChannel {
+        if self.channels.len() >= MANY_CHANNELS && !self.channels.contains_key(&peer) {
+            let room = &self.room;
+            self.channels.retain(|id, _| room.remembers(*id));
+        }
+        let (keys, me) = (&self.keys, self.me);
+        self.channels
+            .entry(peer)
+            .or_insert_with(|| SealedChannel::new(keys, me, peer))
+    }
+
+    async fn do_effects(&mut self) -> Result<(), Over> {
+        while let Some(effect) = self.room.poll_effect() {
+            let event = match effect {
+                Effect::Send { to, message } => {
+                    self.send(to, &message);
+                    continue;
+                }
+                Effect::StartLink {
+                    id,
+                    number,
+                    initiator,
+                } => {
+                    self.start_link(id, number, initiator);
+                    continue;
+                }
+                Effect::Signal { id, message } => {
+                    let link = self.parties.get(&id).and_then(|party| party.link.as_ref());
+                    if !link.is_some_and(|link| link.signal(message)) {
+                        tracing::debug!(%id, "a link took no signal");
+                    }
+                    continue;
+                }
+                Effect::StopLink { id } => {
+                    if let Some(party) = self.parties.get_mut(&id) {
+                        party.link = None;
+                    }
+                    continue;
+                }
+                Effect::Refuse(code) => return Err(Over(Some(End::Refused(code)))),
+                Effect::Joined { others } => MeshEvent::Joined {
+                    me: self.me,
+                    others,
+                },
+                Effect::Reconnecting => MeshEvent::Reconnecting,
+                Effect::Reconnected { resumed } => MeshEvent::Reconnected { resumed },
+                Effect::MemberJoined { id } => self.meet(id),
+                Effect::Described { id, state } => MeshEvent::ParticipantDescribed { id, state },
+                Effect::MemberLeft { id, lost } => {
+                    self.parties.remove(&id);
+                    MeshEvent::ParticipantLeft { id, lost }
+                }
+                Effect::News { id, news } => MeshEvent::Link { id, event: news },
+                Effect::Suspect(suspicion) => MeshEvent::Suspicious(suspicion),
+            };
+            if self.events.send(event).await.is_err() {
+                return Err(Over(None));
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, to: ParticipantId, message: &PeerMessage) {
+        let mut nonce = [0; 24];
+        if let Err(error) = getrandom::fill(&mut nonce) {
+            tracing::warn!(%error, "nothing can be sealed without random numbers");
+            return;
+        }
+        let sealed = self.channel(to).seal(message, nonce);
+        if !self.signalling.send(ClientMessage::Send { to, sealed }) {
+            tracing::debug!(%to, "the way to the server is full; a message is lost");
+        }
+    }
+
+    fn meet(&mut self, id: ParticipantId) -> MeshEvent {
+        let directory = self.config.record.as_deref();
+        let recording = directory.map(|dir| Recording::new(dir, self.room.name(id), id));
+        let sound = recording.as_ref().map(Recording::sound);
+        let picture = Latest::new();
+        let voice = Arc::new(self.config.audio.add_voice(sound));
+        let event = MeshEvent::ParticipantJoined {
+            id,
+            picture: picture.reader(),
+            voice: voice.stats(),
+        };
+        let party = Party {
+            picture,
+            voice,
+            recording,
+            link: None,
+        };
+        self.parties.insert(id, party);
+        event
+    }
+
+    fn start_link(&mut self, id: ParticipantId, number: LinkNumber, initiator: bool) {
+        let Some(party) = self.parties.get_mut(&id) else {
+            return;
+        };
+        // The old one ends before the new one begins, so that a device or file has one user.
+        party.link = None;
+        // Full while the mesh waits for its listener: the link's control then waits, too.
+        let (events, queue) = mpsc::channel(64);
+        let config = LinkConfig {
+            me: self.me,
+            peer: id,
+            initiator,
+            ice_servers: self.ice_servers.clone(),
+            path: self.config.path,
+            max_bitrate: self.config.max_bitrate,
+            max_size: self.config.max_size,
+            camera: self.config.camera.clone(),
+            audio: self.config.audio.clone(),
+            voice: Arc::clone(&party.voice),
+            picture: party.picture.clone(),
+            record: party.recording.as_mut().map(Recording::next_pictures),
+        };
+        party.link = Some(Link::start(config, events));
+        self.link_events.push(numbered(queue, number));
+    }
+}
+
+/// Marks what a link tells with the link's number, for the next link to the same participant
+/// uses another queue. Ends when the link is gone.
+fn numbered(
+    mut queue: mpsc::Receiver<(ParticipantId, LinkEvent)>,
+    number: LinkNumber,
+) -> BoxStream<'static, (ParticipantId, LinkNumber, LinkEvent)> {
+    poll_fn(move |context| queue.poll_recv(context))
+        .map(move |(id, event)| (id, number, event))
+        .boxed()
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => sleep_until(wake.into()).await,
+        None => pending().await,
+    }
+}

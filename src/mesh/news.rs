@@ -1,0 +1,132 @@
+//! What passes between a mesh and the call above it.
+
+use std::time::Duration;
+
+use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState};
+
+use super::{LinkStats, Me, Path};
+use crate::{
+    latest::Reader,
+    media::{VideoFrame, audio::VoiceStats},
+};
+
+/// What the mesh is told while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MeshCommand {
+    /// Describe us to everybody like this from now on.
+    Describe(Me),
+    /// Leave the meeting; [`MeshEvent::Ended`] follows.
+    Leave,
+}
+
+/// What the mesh has to tell.
+#[derive(Debug)]
+pub enum MeshEvent {
+    /// We are in the room.
+    Joined {
+        /// Our own id.
+        me: ParticipantId,
+        /// How many others were there.
+        others: usize,
+    },
+    /// Somebody who holds the meeting's secret is in the room.
+    ParticipantJoined {
+        /// Who.
+        id: ParticipantId,
+        /// Their pictures.
+        picture: Reader<VideoFrame>,
+        /// How they are heard, for the meter.
+        voice: Reader<VoiceStats>,
+    },
+    /// Somebody described themselves.
+    ParticipantDescribed {
+        /// Who.
+        id: ParticipantId,
+        /// How.
+        state: ParticipantState,
+    },
+    /// Somebody is gone.
+    ParticipantLeft {
+        /// Who.
+        id: ParticipantId,
+        /// Whether their connection broke (they did not say goodbye).
+        lost: bool,
+    },
+    /// Something about the link to somebody.
+    Link {
+        /// Who.
+        id: ParticipantId,
+        /// What.
+        event: LinkNews,
+    },
+    /// The connection to the server broke; the call goes on, and we are trying.
+    Reconnecting,
+    /// The connection to the server is back.
+    Reconnected {
+        /// Whether the server had kept our seat.
+        resumed: bool,
+    },
+    /// The server, or somebody on the way, did what an honest one does not.
+    Suspicious(Suspicion),
+    /// It is over.
+    Ended(End),
+}
+
+/// News of one link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LinkNews {
+    /// Media can flow.
+    Connected {
+        /// How packets travel.
+        path: Path,
+        /// How long after joining (or after they joined).
+        after: Duration,
+    },
+    /// Packets travel another way now.
+    PathChanged(Path),
+    /// Nothing comes through at present; being restored.
+    Interrupted,
+    /// The first picture was decoded.
+    FirstVideoFrame {
+        /// How long after joining (or after they joined).
+        after: Duration,
+    },
+    /// The first sound was received.
+    FirstAudio {
+        /// How long after joining (or after they joined).
+        after: Duration,
+    },
+    /// Figures, once a second.
+    Stats(Box<LinkStats>),
+}
+
+/// What an honest server does not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Suspicion {
+    /// A message was not sealed by the participant it is said to come from.
+    #[error("a message said to be from {0} was not sealed by a participant of this meeting")]
+    Forged(ParticipantId),
+    /// A message was delivered again.
+    #[error("a message from {0} was delivered more than once")]
+    Replayed(ParticipantId),
+    /// Somebody in the room does not hold the meeting's secret.
+    #[error("{0} does not hold the secret of this meeting")]
+    Stranger(ParticipantId),
+    /// The server does not tell us of somebody whom others see.
+    #[error("the server hides {0}")]
+    Hidden(ParticipantId),
+    /// The connection's certificate is not the one the participant named.
+    #[error("the connection to {0} is not with the participant who was named")]
+    WrongParty(ParticipantId),
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// We left.
+    Left,
+    /// The server refused us.
+    Refused(ErrorCode),
+    /// The server could not be reached at first.
+    Unreachable(String),
+}
