@@ -20,7 +20,7 @@ use super::{
     link::{Link, LinkConfig, LinkEvent},
     recording::Recording,
     room::{Effect, LinkNumber, Room},
-    signalling::{News, Seat, Signalling},
+    signalling::{News, Patience, Seat, Signalling},
 };
 use crate::{
     clock,
@@ -139,12 +139,13 @@ impl Driver {
             tracing::warn!(%error, "nothing is recorded: the directory cannot be made");
             config.record = None;
         }
-        let signalling = Signalling::start(Seat {
+        let seat = Seat {
             url: config.link.signalling_url(),
             room: config.link.room().clone(),
             admission: keys.admission(),
             me,
-        });
+        };
+        let signalling = Signalling::start(seat, Patience::default());
         Self {
             me,
             keys,

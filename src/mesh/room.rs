@@ -38,23 +38,27 @@ use std::{
 };
 
 use nonstop_wire::{
-    DepartureReason, DescriptionKind, ErrorCode, MAX_PARTICIPANTS, ParticipantId, ParticipantState,
-    PeerMessage, RESUME_WINDOW, Welcome, tidy_name,
+    DepartureReason, ErrorCode, ParticipantId, PeerMessage, RESUME_WINDOW, Welcome, tidy_name,
 };
 
 use self::{
     hearsay::Hearsay,
-    person::{LinkState, Member, Person, Seat, Standing, session_of},
+    person::{LinkState, Person, Seat, Standing},
 };
 use super::{
     LinkNews, Me, Suspicion,
     link::{LinkError, LinkEvent},
 };
 
+mod effect;
 mod hearsay;
+mod meeting;
 mod person;
 #[cfg(test)]
 mod tests;
+mod upkeep;
+
+pub(super) use effect::{Effect, LinkNumber};
 
 /// How long somebody has to prove that they hold the secret.
 const PROOF_LIMIT: Duration = Duration::from_secs(10);
@@ -74,54 +78,6 @@ const FULL_ROOM_GRACE: Duration = Duration::from_millis(500);
 const MAX_FORMER: usize = 4_096;
 /// How many suspicions are told: a server that earns more is known well enough.
 const MAX_SUSPICIONS: usize = 256;
-
-/// Tells one link to somebody from the next one to them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct LinkNumber(pub(super) u64);
-
-/// What the machine wants done, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Effect {
-    /// Seal and send.
-    Send {
-        to: ParticipantId,
-        message: PeerMessage,
-    },
-    /// Start a link, in place of the one there is.
-    StartLink {
-        id: ParticipantId,
-        number: LinkNumber,
-        initiator: bool,
-    },
-    /// Hand over to the link.
-    Signal {
-        id: ParticipantId,
-        message: PeerMessage,
-    },
-    /// End the link, if there is one.
-    StopLink { id: ParticipantId },
-    /// We are in.
-    Joined { others: usize },
-    /// The server is gone.
-    Reconnecting,
-    /// The server is back.
-    Reconnected { resumed: bool },
-    /// Somebody proved to hold the secret.
-    MemberJoined { id: ParticipantId },
-    /// A member described themselves differently from before.
-    Described {
-        id: ParticipantId,
-        state: ParticipantState,
-    },
-    /// A member is gone.
-    MemberLeft { id: ParticipantId, lost: bool },
-    /// News of a member's link.
-    News { id: ParticipantId, news: LinkNews },
-    /// The server misbehaves.
-    Suspect(Suspicion),
-    /// We must not take part.
-    Refuse(ErrorCode),
-}
 
 /// The server, seen from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -480,291 +436,6 @@ impl Room {
             ServerView::Connected | ServerView::Unreachable { .. }
         )
     }
-
-    /// Takes part if those who are here leave room for one more in a mesh.
-    fn enter_unless_full(&mut self, now: Instant) {
-        let ServerView::Full { limit, .. } = self.server else {
-            return;
-        };
-        let here = self
-            .people
-            .values()
-            .filter(|person| person.seat == Seat::Present);
-        let others = here.count();
-        if others >= limit.max(1) && others > 0 {
-            return;
-        }
-        self.server = ServerView::Connected;
-        for person in self.people.values_mut() {
-            person.since = now;
-        }
-        self.effects.push_back(Effect::Joined { others });
-    }
-
-    /// Adds somebody whom the server told of, unless known.
-    fn admit(&mut self, id: ParticipantId, initiator: bool, now: Instant) {
-        self.hearsay.handle_known(id);
-        let crowded = self.people.len() >= MAX_PARTICIPANTS || self.former.len() >= MAX_FORMER;
-        let barred = self
-            .former
-            .get(&id)
-            .is_some_and(|former| !former.may_return);
-        if id == self.me || crowded || barred || self.people.contains_key(&id) {
-            return;
-        }
-        let sessions = self
-            .former
-            .remove(&id)
-            .map_or_else(Vec::new, |former| former.sessions);
-        let mut person = Person::new(Seat::Present, initiator, sessions, now);
-        person.standing = Standing::Unproven {
-            deadline: Some(now + PROOF_LIMIT),
-        };
-        self.people.insert(id, person);
-    }
-
-    /// Takes in that `id` holds the secret. Returns whether they are a member now.
-    fn prove(&mut self, id: ParticipantId, now: Instant) -> bool {
-        if !self.people.contains_key(&id) {
-            let crowded = self.people.len() >= MAX_PARTICIPANTS;
-            if crowded || self.former.contains_key(&id) || self.former.len() >= MAX_FORMER {
-                return false;
-            }
-            // Their own word came before the server's, or in its place.
-            let seat = Seat::Untold { since: now };
-            self.people
-                .insert(id, Person::new(seat, false, Vec::new(), now));
-        }
-        let person = self
-            .people
-            .get_mut(&id)
-            .expect("was there or was just added");
-        if person.member().is_none() {
-            let number = next_link(&mut self.links_started);
-            // Whoever was lost and is here again was not told that our links began anew.
-            let initiator = std::mem::replace(&mut person.initiator, true);
-            let since = person.since;
-            person.standing = Standing::Member(Member::new(number, since, now));
-            self.effects.push_back(Effect::MemberJoined { id });
-            self.effects.push_back(Effect::StartLink {
-                id,
-                number,
-                initiator,
-            });
-            self.tell_whom_we_know(now);
-        }
-        true
-    }
-
-    fn take_state(&mut self, from: ParticipantId, state: ParticipantState, now: Instant) {
-        let unknown = state.knows.iter().copied().filter(|id| {
-            let left = self.former.get(id).map(|former| former.hearsay);
-            *id != self.me && !self.people.contains_key(id) && left.unwrap_or(true)
-        });
-        let hidden = if self.server == ServerView::Connected {
-            self.hearsay.handle_told(unknown, now)
-        } else {
-            Vec::new()
-        };
-        for id in hidden {
-            self.suspect(Suspicion::Hidden(id));
-        }
-        let Some(person) = self.people.get_mut(&from) else {
-            return;
-        };
-        if !state.knows.contains(&self.me) {
-            person.describe_at = person.describe_at.min(now + DESCRIBE_UNTIL_KNOWN);
-        }
-        let Some(member) = person.member_mut() else {
-            return;
-        };
-        let before = member.state.replace(state.clone());
-        if before.is_none_or(|before| !same_to_a_person(&before, &state)) {
-            self.effects
-                .push_back(Effect::Described { id: from, state });
-        }
-    }
-
-    /// Hands a description or candidate to the link it is meant for. A new session of theirs
-    /// means that they began anew: then so do we.
-    fn take_signal(&mut self, from: ParticipantId, message: PeerMessage, now: Instant) {
-        let Some(person) = self.people.get_mut(&from) else {
-            return;
-        };
-        if let PeerMessage::Description { kind, sdp } = &message
-            && let Some(session) = session_of(sdp).map(str::to_owned)
-        {
-            if person.past_sessions.contains(&session) {
-                return;
-            }
-            let Some(member) = person.member_mut() else {
-                return;
-            };
-            let running = matches!(member.link, LinkState::Running(_));
-            let other = member
-                .session
-                .as_ref()
-                .is_some_and(|known| *known != session);
-            match kind {
-                DescriptionKind::Answer if other || !running => return,
-                DescriptionKind::Offer if other || !running => {
-                    let number = next_link(&mut self.links_started);
-                    member.link = LinkState::Running(number);
-                    let dropped = member.down_since.is_none();
-                    member.down_since.get_or_insert(now);
-                    person.end_session();
-                    if dropped {
-                        let news = LinkNews::Interrupted;
-                        self.effects.push_back(Effect::News { id: from, news });
-                    }
-                    let initiator = false;
-                    self.effects.push_back(Effect::StartLink {
-                        id: from,
-                        number,
-                        initiator,
-                    });
-                }
-                DescriptionKind::Offer | DescriptionKind::Answer => {}
-            }
-            if let Some(member) = person.member_mut() {
-                member.session = Some(session);
-            }
-        }
-        self.effects.push_back(Effect::Signal { id: from, message });
-    }
-}
-
-/// What follows from what is known.
-impl Room {
-    /// Does everything that is due at `now`.
-    fn settle(&mut self, now: Instant) {
-        let server = self.server;
-        let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
-        let ids: Vec<_> = self.people.keys().copied().collect();
-        for id in ids {
-            let Some(person) = self.people.get_mut(&id) else {
-                continue;
-            };
-            if due(person.lost_at(server)) {
-                self.lose(id, now);
-                continue;
-            }
-            if due(person.stranger_at()) {
-                person.standing = Standing::Unproven { deadline: None };
-                self.suspect(Suspicion::Stranger(id));
-            } else if due(person.retry_at(server)) {
-                let number = next_link(&mut self.links_started);
-                if let Some(member) = person.member_mut() {
-                    member.link = LinkState::Running(number);
-                }
-                let initiator = true;
-                self.effects.push_back(Effect::StartLink {
-                    id,
-                    number,
-                    initiator,
-                });
-            }
-            let Some(person) = self.people.get(&id) else {
-                continue;
-            };
-            if due(self.hidden_at(id, person)) {
-                self.suspect(Suspicion::Hidden(id));
-            }
-        }
-        self.describe_where_due(now);
-    }
-
-    /// Returns when it counts as hiding that the server never told of somebody.
-    fn hidden_at(&self, id: ParticipantId, person: &Person) -> Option<Instant> {
-        let Seat::Untold { since } = person.seat else {
-            return None;
-        };
-        let told = self.reported.contains(&Suspicion::Hidden(id).to_string());
-        let listening = self.server == ServerView::Connected;
-        (listening && !told && self.reported.len() < MAX_SUSPICIONS)
-            .then(|| since + hearsay::PATIENCE)
-    }
-
-    fn describe_where_due(&mut self, now: Instant) {
-        let server = self.server;
-        let due = |person: &Person| person.reachable(server) && now >= person.describe_at;
-        if !self.people.values().any(due) {
-            return;
-        }
-        let members = self
-            .people
-            .iter()
-            .filter(|(_, person)| person.member().is_some());
-        let knows: Vec<_> = members.map(|(id, _)| *id).collect();
-        let me = self.me;
-        for (&to, person) in &mut self.people {
-            if !due(person) {
-                continue;
-            }
-            let state = person.member().and_then(|member| member.state.as_ref());
-            let known = state.is_some_and(|state| state.knows.contains(&me));
-            person.describe_at = now
-                + if known {
-                    DESCRIBE_STEADILY
-                } else {
-                    DESCRIBE_UNTIL_KNOWN
-                };
-            let message = PeerMessage::State(ParticipantState {
-                name: self.shown.name.clone(),
-                microphone: self.shown.microphone,
-                camera: self.shown.camera,
-                knows: knows.iter().copied().filter(|id| *id != to).collect(),
-            });
-            self.effects.push_back(Effect::Send { to, message });
-        }
-    }
-
-    fn tell_whom_we_know(&mut self, now: Instant) {
-        for person in self.people.values_mut() {
-            person.describe_at = person.describe_at.min(now + GATHER);
-        }
-    }
-
-    /// Gives a member up whom neither server nor media has a trace of.
-    fn lose(&mut self, id: ParticipantId, now: Instant) {
-        let seat = self.people.get(&id).map(|person| person.seat);
-        if let Some(Seat::Away { .. } | Seat::Present) = seat {
-            // The server keeps their seat, so they may be back any moment.
-            if let Some(person) = self.people.get_mut(&id) {
-                person.end_session();
-                person.standing = Standing::Unproven { deadline: None };
-                person.since = now;
-            }
-            self.effects.push_back(Effect::StopLink { id });
-            self.effects
-                .push_back(Effect::MemberLeft { id, lost: true });
-            self.tell_whom_we_know(now);
-        } else {
-            self.remove(id, true, Former::as_told(false), now);
-        }
-    }
-
-    /// Takes somebody out of the room.
-    fn remove(&mut self, id: ParticipantId, lost: bool, mut former: Former, now: Instant) {
-        let Some(mut person) = self.people.remove(&id) else {
-            return;
-        };
-        person.end_session();
-        if person.member().is_some() {
-            former.sessions = person.past_sessions;
-            self.former.insert(id, former);
-            self.effects.push_back(Effect::StopLink { id });
-            self.effects.push_back(Effect::MemberLeft { id, lost });
-            self.tell_whom_we_know(now);
-        }
-    }
-
-    /// Tells of a suspicion, each once.
-    fn suspect(&mut self, suspicion: Suspicion) {
-        if self.reported.len() < MAX_SUSPICIONS && self.reported.insert(suspicion.to_string()) {
-            self.effects.push_back(Effect::Suspect(suspicion));
-        }
-    }
 }
 
 impl Former {
@@ -784,15 +455,6 @@ impl Former {
     }
 }
 
-impl Member {
-    /// Does not wait any longer for a new link: something changed that may help.
-    fn retry_now(&mut self, now: Instant) {
-        if let LinkState::Waiting { retry_at } = &mut self.link {
-            *retry_at = (*retry_at).min(now);
-        }
-    }
-}
-
 fn next_link(started: &mut u64) -> LinkNumber {
     *started += 1;
     LinkNumber(*started)
@@ -802,9 +464,4 @@ fn next_link(started: &mut u64) -> LinkNumber {
 fn presentable(mut me: Me) -> Me {
     me.name = tidy_name(&me.name);
     me
-}
-
-/// Tells whether two descriptions differ in nothing that a person sees.
-fn same_to_a_person(one: &ParticipantState, other: &ParticipantState) -> bool {
-    (&one.name, one.microphone, one.camera) == (&other.name, other.microphone, other.camera)
 }

@@ -12,12 +12,7 @@
 //! not sent again, for its receiver would see a replay. Everything said through here is
 //! repeated by those who say it.
 
-use std::{
-    collections::VecDeque,
-    future::Future,
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, future::Future, pin::pin, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use nonstop_wire::{
@@ -43,10 +38,6 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-/// How long the first connection may take, all attempts together.
-const FIRST_LIMIT: Duration = Duration::from_secs(10);
-/// How long the server may be silent; it pings every 5 s.
-const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 /// How long writing one message may take.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection must have lasted for the next one to be tried without growing waits.
@@ -68,6 +59,24 @@ pub(super) struct Seat {
     pub(super) admission: Token,
     /// Our own id.
     pub(super) me: ParticipantId,
+}
+
+/// How long a server is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// How long the first connection may take, all attempts together.
+    pub(super) first: Duration,
+    /// How long the server may be silent; it pings every 5 s.
+    pub(super) silence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(10),
+            silence: Duration::from_secs(15),
+        }
+    }
 }
 
 /// What the server, or the way to it, has to tell.
@@ -98,13 +107,14 @@ pub(super) struct Signalling {
 
 impl Signalling {
     /// Starts connecting; must be called within a tokio runtime.
-    pub(super) fn start(seat: Seat) -> Self {
+    pub(super) fn start(seat: Seat, patience: Patience) -> Self {
         // Full only while the task writes to a server that is slow: then the message is lost.
         let (outgoing, from_mesh) = mpsc::channel(64);
         // Full only while the mesh waits for its own listener: then the server waits, too.
         let (to_mesh, news) = mpsc::channel(64);
         let task = Task {
             seat,
+            patience,
             resume: None,
             backlog: VecDeque::new(),
             from_mesh,
@@ -147,6 +157,7 @@ impl Signalling {
 
 struct Task {
     seat: Seat,
+    patience: Patience,
     resume: Option<Token>,
     backlog: VecDeque<ClientMessage>,
     from_mesh: mpsc::Receiver<Outgoing>,
@@ -216,11 +227,11 @@ impl Task {
     fn hopeless(&self, error: &ConnectError, tried: Duration) -> Option<End> {
         match error {
             ConnectError::Refused(code @ (ErrorCode::TooFast | ErrorCode::Unknown)) => {
-                (tried >= FIRST_LIMIT).then_some(End::Refused(*code))
+                (tried >= self.patience.first).then_some(End::Refused(*code))
             }
             ConnectError::Refused(code) => Some(End::Refused(*code)),
             ConnectError::BadAddress | ConnectError::Roots(_) => Some(unreachable(error)),
-            _ => (tried >= FIRST_LIMIT).then(|| unreachable(error)),
+            _ => (tried >= self.patience.first).then(|| unreachable(error)),
         }
     }
 
@@ -286,17 +297,13 @@ impl Task {
                     }
                 }
                 // 3. Nothing at all.
-                () = silence(heard) => {
+                () = sleep_until((heard + self.patience.silence).into()) => {
                     tracing::debug!("the server is silent");
                     return Ok(());
                 }
             }
         }
     }
-}
-
-async fn silence(since: Instant) {
-    sleep_until((since + SILENCE_LIMIT).into()).await;
 }
 
 async fn write(socket: &mut Socket, message: &ClientMessage) -> bool {

@@ -212,6 +212,13 @@ impl Member {
         self.failures += 1;
         wait.min(RETRY_MOST)
     }
+
+    /// Does not wait any longer for a new link: something changed that may help.
+    pub(super) fn retry_now(&mut self, now: Instant) {
+        if let LinkState::Waiting { retry_at } = &mut self.link {
+            *retry_at = (*retry_at).min(now);
+        }
+    }
 }
 
 /// Returns the session of a description: the `sess-id` of its `o=` line (RFC 8866, section 5.2),

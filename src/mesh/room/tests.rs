@@ -1,6 +1,6 @@
 //! Scenarios in simulated time: facts go in, effects come out.
 
-use nonstop_wire::IceServer;
+use nonstop_wire::{DescriptionKind, IceServer, MAX_PARTICIPANTS, ParticipantState};
 
 use super::*;
 use crate::mesh::Path;

@@ -1,0 +1,151 @@
+//! What follows from what is known, and from time passing: who is lost, who is a stranger, whose
+//! link is due to be set up anew, who is to be told about us.
+
+use std::time::Instant;
+
+use nonstop_wire::{ParticipantId, ParticipantState, PeerMessage};
+
+use super::{
+    DESCRIBE_STEADILY, DESCRIBE_UNTIL_KNOWN, Effect, Former, GATHER, MAX_SUSPICIONS, Room,
+    ServerView, hearsay, next_link,
+    person::{LinkState, Person, Seat, Standing},
+};
+use crate::mesh::Suspicion;
+
+impl Room {
+    /// Does everything that is due at `now`.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let server = self.server;
+        let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        let ids: Vec<_> = self.people.keys().copied().collect();
+        for id in ids {
+            let Some(person) = self.people.get_mut(&id) else {
+                continue;
+            };
+            if due(person.lost_at(server)) {
+                self.lose(id, now);
+                continue;
+            }
+            if due(person.stranger_at()) {
+                person.standing = Standing::Unproven { deadline: None };
+                self.suspect(Suspicion::Stranger(id));
+            } else if due(person.retry_at(server)) {
+                let number = next_link(&mut self.links_started);
+                if let Some(member) = person.member_mut() {
+                    member.link = LinkState::Running(number);
+                }
+                let initiator = true;
+                self.effects.push_back(Effect::StartLink {
+                    id,
+                    number,
+                    initiator,
+                });
+            }
+            let Some(person) = self.people.get(&id) else {
+                continue;
+            };
+            if due(self.hidden_at(id, person)) {
+                self.suspect(Suspicion::Hidden(id));
+            }
+        }
+        self.describe_where_due(now);
+    }
+
+    /// Returns when it counts as hiding that the server never told of somebody.
+    pub(super) fn hidden_at(&self, id: ParticipantId, person: &Person) -> Option<Instant> {
+        let Seat::Untold { since } = person.seat else {
+            return None;
+        };
+        let told = self.reported.contains(&Suspicion::Hidden(id).to_string());
+        let listening = self.server == ServerView::Connected;
+        (listening && !told && self.reported.len() < MAX_SUSPICIONS)
+            .then(|| since + hearsay::PATIENCE)
+    }
+
+    fn describe_where_due(&mut self, now: Instant) {
+        let server = self.server;
+        let due = |person: &Person| person.reachable(server) && now >= person.describe_at;
+        if !self.people.values().any(due) {
+            return;
+        }
+        let members = self
+            .people
+            .iter()
+            .filter(|(_, person)| person.member().is_some());
+        let knows: Vec<_> = members.map(|(id, _)| *id).collect();
+        let me = self.me;
+        for (&to, person) in &mut self.people {
+            if !due(person) {
+                continue;
+            }
+            let state = person.member().and_then(|member| member.state.as_ref());
+            let known = state.is_some_and(|state| state.knows.contains(&me));
+            person.describe_at = now
+                + if known {
+                    DESCRIBE_STEADILY
+                } else {
+                    DESCRIBE_UNTIL_KNOWN
+                };
+            let message = PeerMessage::State(ParticipantState {
+                name: self.shown.name.clone(),
+                microphone: self.shown.microphone,
+                camera: self.shown.camera,
+                knows: knows.iter().copied().filter(|id| *id != to).collect(),
+            });
+            self.effects.push_back(Effect::Send { to, message });
+        }
+    }
+
+    pub(super) fn tell_whom_we_know(&mut self, now: Instant) {
+        for person in self.people.values_mut() {
+            person.describe_at = person.describe_at.min(now + GATHER);
+        }
+    }
+
+    /// Gives a member up whom neither server nor media has a trace of.
+    fn lose(&mut self, id: ParticipantId, now: Instant) {
+        let seat = self.people.get(&id).map(|person| person.seat);
+        if let Some(Seat::Away { .. } | Seat::Present) = seat {
+            // The server keeps their seat, so they may be back any moment.
+            if let Some(person) = self.people.get_mut(&id) {
+                person.end_session();
+                person.standing = Standing::Unproven { deadline: None };
+                person.since = now;
+            }
+            self.effects.push_back(Effect::StopLink { id });
+            self.effects
+                .push_back(Effect::MemberLeft { id, lost: true });
+            self.tell_whom_we_know(now);
+        } else {
+            self.remove(id, true, Former::as_told(false), now);
+        }
+    }
+
+    /// Takes somebody out of the room.
+    pub(super) fn remove(
+        &mut self,
+        id: ParticipantId,
+        lost: bool,
+        mut former: Former,
+        now: Instant,
+    ) {
+        let Some(mut person) = self.people.remove(&id) else {
+            return;
+        };
+        person.end_session();
+        if person.member().is_some() {
+            former.sessions = person.past_sessions;
+            self.former.insert(id, former);
+            self.effects.push_back(Effect::StopLink { id });
+            self.effects.push_back(Effect::MemberLeft { id, lost });
+            self.tell_whom_we_know(now);
+        }
+    }
+
+    /// Tells of a suspicion, each once.
+    pub(super) fn suspect(&mut self, suspicion: Suspicion) {
+        if self.reported.len() < MAX_SUSPICIONS && self.reported.insert(suspicion.to_string()) {
+            self.effects.push_back(Effect::Suspect(suspicion));
+        }
+    }
+}
