@@ -62,7 +62,12 @@ impl VideoFrame {
     /// If a side is odd or zero, or the length does not fit the size: both are the caller's own making.
     pub fn new(size: Size, planes: impl Into<Arc<[u8]>>, captured: Instant) -> Self {
         let planes = planes.into();
-        assert!(size.width > 0 && size.height > 0 && size.width % 2 == 0 && size.height % 2 == 0);
+        assert!(
+            size.width > 0
+                && size.height > 0
+                && size.width.is_multiple_of(2)
+                && size.height.is_multiple_of(2)
+        );
         assert_eq!(planes.len(), Self::bytes_for(size));
         Self {
             size,
@@ -81,7 +86,8 @@ impl VideoFrame {
         self.size
     }
 
-    /// Returns when it was captured (or, for a received picture, decoded).
+    /// Returns when it was captured; for a received picture, as its sender's reports let us estimate,
+    /// or else when it was decoded.
     pub fn captured(&self) -> Instant {
         self.captured
     }
