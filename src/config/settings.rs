@@ -1,6 +1,4 @@
-//! What a person chose: the command line, and the settings that are remembered.
-
-use std::path::PathBuf;
+//! The settings that are remembered from one start to the next.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +32,18 @@ pub struct Settings {
     pub appearance: Appearance,
     /// Whether pictures and panels change without motion.
     pub reduced_motion: bool,
+}
+
+/// How many meetings are remembered.
+const MOST_RECENT: usize = 5;
+
+impl Settings {
+    /// Puts a meeting first in the list of those that were joined last, once.
+    pub fn remember(&mut self, meeting: RecentMeeting) {
+        self.recent.retain(|other| other.link != meeting.link);
+        self.recent.insert(0, meeting);
+        self.recent.truncate(MOST_RECENT);
+    }
 }
 
 /// A meeting that was joined before.
@@ -78,13 +88,32 @@ impl Default for Settings {
     }
 }
 
-/// The file where settings are remembered.
-#[derive(Debug, Clone)]
-pub struct SettingsFile(PathBuf);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl SettingsFile {
-    /// Names the file.
-    pub fn at(path: PathBuf) -> Self {
-        Self(path)
+    fn meeting(room: &str) -> RecentMeeting {
+        RecentMeeting {
+            room: room.into(),
+            link: format!("https://meet.example.org/{room}#AAAAAAAAAAAAAAAAAAAAAA"),
+        }
+    }
+
+    #[test]
+    fn the_last_five_meetings_are_remembered_once_each_newest_first() {
+        let mut settings = Settings::default();
+        for room in ["a", "b", "c", "a", "d", "e", "f"] {
+            settings.remember(meeting(room));
+        }
+        let rooms: Vec<_> = settings.recent.iter().map(|m| m.room.as_str()).collect();
+        assert_eq!(rooms, ["f", "e", "d", "a", "c"]);
+    }
+
+    #[test]
+    fn a_file_of_another_version_keeps_what_it_knows() {
+        let text = "name = \"Ada\"\nfrom_the_future = 7\ncamera_on = false\n";
+        let settings: Settings = toml::from_str(text).expect("unknown fields are no error");
+        assert_eq!(settings.name, "Ada");
+        assert!(!settings.camera_on && settings.microphone_on);
     }
 }
