@@ -14,6 +14,10 @@
 //! Beneath them the foundations, each a crate: `wire`, `seal`, `rate`, `server`. Beside them
 //! [`clock`] (the only reader of the clock) and [`latest`] (the mailbox where the newest wins).
 //!
+//! Above the call, beside the window, stands the command line: [`headless`] joins without a window
+//! and writes [`stats`], [`devices`] lists, [`demo`] holds a call of several processes, [`stop`]
+//! hears when they are to end.
+//!
 //! # The journey of a frame
 //!
 //! ```text
@@ -26,7 +30,12 @@
 pub mod call;
 pub mod clock;
 pub mod config;
+pub mod demo;
+pub mod devices;
+pub mod headless;
 pub mod latest;
 pub mod media;
 pub mod mesh;
+pub mod stats;
+pub mod stop;
 pub mod ui;

@@ -21,10 +21,7 @@ use crate::{
     clock,
     config::{Settings, SettingsError},
     latest::{Latest, Reader},
-    media::{
-        audio::{self, Audio, AudioState},
-        video,
-    },
+    media::audio::{Audio, AudioState},
     mesh::{Mesh, MeshCommand, MeshConfig, MeshEvent},
 };
 
@@ -227,15 +224,7 @@ impl Driver {
     }
 
     fn list_devices(&mut self) {
-        let listed = on_thread("devices", || {
-            let audio = audio::devices();
-            let cameras = video::cameras();
-            DeviceLists {
-                cameras: cameras.into_iter().map(|camera| camera.name).collect(),
-                microphones: audio.microphones,
-                speakers: audio.speakers,
-            }
-        });
+        let listed = on_thread("devices", super::list_devices);
         self.work.spawn(async { Done::Devices(listed.await.ok()) });
     }
 

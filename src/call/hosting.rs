@@ -133,8 +133,22 @@ fn best_address(interfaces: &[Interface], default_route: Option<Ipv4Addr>) -> Op
 /// their makers give them.
 fn is_virtual(name: &str) -> bool {
     const BEGINNINGS: [&str; 16] = [
-        "docker", "br-", "veth", "virbr", "vmnet", "vboxnet", "vEthernet", "lxc", "lxd", "podman",
-        "cni", "flannel", "tun", "tap", "utun", "zt",
+        "docker",
+        "br-",
+        "veth",
+        "virbr",
+        "vmnet",
+        "vboxnet",
+        "vEthernet",
+        "lxc",
+        "lxd",
+        "podman",
+        "cni",
+        "flannel",
+        "tun",
+        "tap",
+        "utun",
+        "zt",
     ];
     BEGINNINGS.iter().any(|begin| name.starts_with(begin))
 }
@@ -168,7 +182,13 @@ mod tests {
         let wired = interface("eth0", [192, 168, 1, 5]);
         let wireless = interface("wlan0", [192, 168, 2, 7]);
         let dangling = interface("eth1", [169, 254, 3, 3]);
-        let all = [loopback.clone(), docker.clone(), wired, wireless, dangling.clone()];
+        let all = [
+            loopback.clone(),
+            docker.clone(),
+            wired,
+            wireless,
+            dangling.clone(),
+        ];
         let route = Some(Ipv4Addr::new(192, 168, 1, 5));
         assert_eq!(best_address(&all, route), route);
         let tunnel = Some(Ipv4Addr::new(172, 17, 0, 1));

@@ -88,7 +88,12 @@ mod tests {
 
     #[test]
     fn what_is_no_server_is_refused() {
-        for server in ["", "https://", "ftp://meet.example.org", "meet.example.org/room"] {
+        for server in [
+            "",
+            "https://",
+            "ftp://meet.example.org",
+            "meet.example.org/room",
+        ] {
             let refused = new_meeting_link(server);
             assert!(matches!(refused, Err(MeetingError::Server(_))), "{server}");
         }

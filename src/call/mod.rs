@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     config::{Settings, SettingsError, SettingsFile},
     latest::{Latest, Reader},
-    media::Size,
+    media::{Size, audio, video},
     mesh::PathPolicy,
 };
 
@@ -49,6 +49,17 @@ pub use view::{
 const LONGEST_END: Duration = Duration::from_secs(4);
 /// The largest picture that is captured and sent where nothing else is said.
 const USUAL_SIZE: Size = Size::new(1280, 720);
+
+/// Asks the system which devices there are. May take seconds: not for the window's thread.
+pub fn list_devices() -> DeviceLists {
+    let audio = audio::devices();
+    let cameras = video::cameras();
+    DeviceLists {
+        cameras: cameras.into_iter().map(|camera| camera.name).collect(),
+        microphones: audio.microphones,
+        speakers: audio.speakers,
+    }
+}
 
 /// Everything a session is told at the start.
 #[derive(Debug)]

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::{
     config::Settings,
     latest::Reader,
@@ -81,7 +83,7 @@ impl PartialEq for Picture {
 }
 
 /// The devices there are to choose from. Empty until they are listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DeviceLists {
     /// Names of cameras.
     pub cameras: Vec<String>,

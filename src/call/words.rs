@@ -3,11 +3,7 @@
 use nonstop_wire::{ErrorCode, LinkError, ParticipantId};
 
 use super::{NoticeAction, NoticeKind, NoticeLevel, notices::Words};
-use crate::{
-    config::SettingsError,
-    media::DeviceTrouble,
-    mesh::Suspicion,
-};
+use crate::{config::SettingsError, media::DeviceTrouble, mesh::Suspicion};
 
 use NoticeAction::{GoOn, OpenSettings, TryAgain};
 
@@ -160,6 +156,10 @@ pub(super) fn refused(code: ErrorCode) -> Words {
             "The meeting server asked us to slow down. Wait a moment, and try again.",
             &[TryAgain],
         ),
+        ErrorCode::Replaced => (
+            "Another connection of yours took your place in this meeting. Join again to come back.",
+            &[TryAgain],
+        ),
         ErrorCode::IdTaken => (
             "The meeting server still holds your old seat. Try again.",
             &[TryAgain],
@@ -181,12 +181,7 @@ pub(super) fn unreachable(host: &str) -> Words {
     let text = format!(
         "The meeting server {host} cannot be reached. Check your connection, or ask whether the meeting is still on."
     );
-    words(
-        NoticeLevel::Error,
-        NoticeKind::Meeting,
-        text,
-        &[TryAgain],
-    )
+    words(NoticeLevel::Error, NoticeKind::Meeting, text, &[TryAgain])
 }
 
 /// Says why a new meeting could not be opened.

@@ -205,7 +205,10 @@ mod tests {
     fn every_option_of_a_call_is_understood() {
         let words = "--name Ada --for 1m --stats s --record r --camera test-card \
             --microphone tone --speaker none --path turn-tcp --max-bitrate 2.5M --max-size 640x360";
-        let words: Vec<_> = ["call", LINK].into_iter().chain(words.split_whitespace()).collect();
+        let words: Vec<_> = ["call", LINK]
+            .into_iter()
+            .chain(words.split_whitespace())
+            .collect();
         let Some(Chosen::Call(call)) = parse(&words).unwrap().chosen else {
             panic!("not a call");
         };
@@ -235,7 +238,11 @@ mod tests {
             &["call", LINK, "--max-bitrate", "1e5"],
             &["call", LINK, "--name", " "],
         ] {
-            assert_eq!(parse(words).unwrap_err(), ErrorKind::ValueValidation, "{words:?}");
+            assert_eq!(
+                parse(words).unwrap_err(),
+                ErrorKind::ValueValidation,
+                "{words:?}"
+            );
         }
         assert!(parse(&["call"]).is_err());
         assert!(parse(&["demo", "--people", "6"]).is_err());

@@ -22,7 +22,7 @@ const FOLDER_VARIABLE: &str = "NONSTOP_CONFIG_DIR";
 pub struct SettingsFile(PathBuf);
 
 /// What came of reading the settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// The settings: those of the file, or the defaults.
     pub settings: Settings,
@@ -34,7 +34,9 @@ pub struct Loaded {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The file is there but the system does not let us read it.
-    #[error("Your settings could not be read ({0}). The usual ones are in force, and changes are not saved.")]
+    #[error(
+        "Your settings could not be read ({0}). The usual ones are in force, and changes are not saved."
+    )]
     Unreadable(String),
     /// The file is not settings; it was moved aside.
     #[error("Your settings could not be understood. The usual ones are in force; the old file is kept as {}.", .0.display())]
@@ -228,6 +230,9 @@ mod tests {
         let wall = folder.path().join("wall");
         fs::write(&wall, "").unwrap();
         let file = SettingsFile::at(wall.join("settings.toml"));
-        assert!(matches!(file.save(&settings()), Err(SettingsError::Unsaved(_))));
+        assert!(matches!(
+            file.save(&settings()),
+            Err(SettingsError::Unsaved(_))
+        ));
     }
 }
