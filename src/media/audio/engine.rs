@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! every 5 ms   1. commands          a person's wish first
-//!              2. recorded steps    as many as there are
-//!              3. steps to play     as many as are due
-//!              4. figures           every 50 ms
+//!              2. steps             a recorded one and one to play in turn, as long as
+//!                                   there are any: the echo canceller sees both side by side
+//!              3. figures           every 50 ms
 //! ```
 
 use std::{
@@ -26,6 +26,7 @@ use super::{
     mixer::Mixer,
     outgoing::Outgoing,
     output::Output,
+    processing::Processor,
     recorder::Recorder,
     track::Track,
     voice::{VoicePacket, VoiceStats},
@@ -63,6 +64,9 @@ pub(super) struct Engine {
     output: Output,
     tracks: Vec<Track>,
     mixer: Mixer,
+    processor: Processor,
+    /// How long what is played now takes until it is heard.
+    until_heard: Duration,
     recordings: Vec<JoinHandle<()>>,
 }
 
@@ -78,6 +82,7 @@ impl Engine {
             commands,
             input: Input::open(&config.microphone, now),
             output: Output::open(&config.speaker, now),
+            processor: Processor::new(config.processing),
             config,
             state,
             shown: AudioState::default(),
@@ -86,6 +91,7 @@ impl Engine {
             outgoing: Outgoing::new(),
             tracks: Vec::new(),
             mixer: Mixer::new(),
+            until_heard: Duration::ZERO,
             recordings: Vec::new(),
         }
     }
@@ -93,8 +99,9 @@ impl Engine {
     /// Runs until every handle is gone, then finishes the recordings.
     pub(super) fn run(mut self) {
         while self.obey() {
-            self.record();
-            self.play();
+            self.receive();
+            let now = clock::now();
+            while self.record(now) | self.play(now) {}
             self.publish();
             thread::sleep(LOOK);
         }
@@ -129,6 +136,7 @@ impl Engine {
                 if config.speaker != self.config.speaker {
                     self.output = Output::open(&config.speaker, now);
                 }
+                self.processor.configure(config.processing);
                 self.config = config;
             }
             Command::Subscribe(link) => self.outgoing.add(link),
@@ -143,15 +151,21 @@ impl Engine {
         }
     }
 
-    fn record(&mut self) {
-        let now = clock::now();
-        let on = self.microphone_on.load(Ordering::Relaxed);
-        while let Some(heard) = self.input.next_step(now) {
-            self.outgoing.send(&heard, on);
+    /// Takes 10 ms from the microphone, if they are there.
+    fn record(&mut self, now: Instant) -> bool {
+        let Some(mut heard) = self.input.next_step(now) else {
+            return false;
+        };
+        if let Some(age) = heard.age {
+            let delay = age + self.until_heard;
+            self.processor.process(&mut heard.samples, delay);
         }
+        let on = self.microphone_on.load(Ordering::Relaxed);
+        self.outgoing.send(&heard, on);
+        true
     }
 
-    fn play(&mut self) {
+    fn receive(&mut self) {
         let mut at = 0;
         while let Some(track) = self.tracks.get_mut(at) {
             if track.receive() {
@@ -161,14 +175,22 @@ impl Engine {
                 self.finish(gone);
             }
         }
+    }
 
-        let now = clock::now();
-        while let Some(due) = self.output.due(now) {
-            for track in &mut self.tracks {
-                self.mixer.add(&track.next_step(due));
-            }
-            self.output.play(&self.mixer.take());
+    /// Plays 10 ms, if they are due.
+    fn play(&mut self, now: Instant) -> bool {
+        let Some(due) = self.output.due(now) else {
+            return false;
+        };
+        for track in &mut self.tracks {
+            self.mixer.add(&track.next_step(due));
         }
+        let mix = self.mixer.take();
+        if let Some(until_heard) = self.output.play(&mix, now) {
+            self.until_heard = until_heard;
+            self.processor.hear_speaker(&mix);
+        }
+        true
     }
 
     fn finish(&mut self, track: Track) {

@@ -168,6 +168,7 @@ mod tests {
                 let heard = Heard {
                     samples: self.tone.next_step(),
                     captured: self.now,
+                    age: None,
                 };
                 self.outgoing.send(&heard, on);
                 self.now += STEP;

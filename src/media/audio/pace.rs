@@ -19,9 +19,14 @@ impl Pace {
         Self { next: start }
     }
 
+    /// Tells whether a step is due.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.next
+    }
+
     /// Returns when the next step was due, if that has passed, and counts it as done.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
-        if now < self.next {
+        if !self.is_due(now) {
             return None;
         }
         if now - self.next > MADE_GOOD {

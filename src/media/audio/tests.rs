@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::{
     clock,
-    media::{AudioSink, AudioSource, EncodedAudio},
+    media::{AudioSink, AudioSource, DeviceTrouble, EncodedAudio},
 };
 
 fn silent_config(microphone: AudioSource) -> AudioConfig {
@@ -120,4 +120,50 @@ fn the_last_handle_ends_the_engine() {
     assert!(state.is_closed());
     while packets.try_recv().is_ok() {}
     assert!(packets.is_closed());
+}
+
+#[test]
+fn a_file_is_sent_as_it_is_and_a_bad_file_is_a_trouble() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sound.wav");
+    let spec = hound::WavSpec {
+        channels: 2,
+        sample_rate: 44_100,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(&path, spec).expect("a file");
+    for n in 0..44_100 {
+        let sample = (n as f32 * 1000.0 * std::f32::consts::TAU / 44_100.0).sin() * 8192.0;
+        writer.write_sample(sample as i16).expect("a sample");
+        writer.write_sample(sample as i16).expect("a sample");
+    }
+    writer.finalize().expect("a file");
+
+    let heard = folder.path().join("heard.wav");
+    let near = Audio::start(silent_config(AudioSource::File(path)));
+    let far = Audio::start(silent_config(AudioSource::None));
+    let mut packets = near.subscribe();
+    let voice = far.add_voice(Some(heard.clone()));
+    // Longer than the file: it loops.
+    carry(&mut packets, &voice, Duration::from_millis(2500));
+    near.configure(silent_config(AudioSource::File(folder.path().into())));
+    let mut state = near.state();
+    let start = clock::now();
+    let trouble = loop {
+        state.wait(Duration::from_millis(100));
+        let trouble = state.newest().and_then(|s| s.microphone_trouble);
+        if trouble.is_some() || clock::now() > start + Duration::from_secs(20) {
+            break trouble;
+        }
+    };
+    assert!(
+        matches!(trouble, Some(DeviceTrouble::BadFile(_))),
+        "{trouble:?}"
+    );
+    drop((near, far));
+    let heard = wav(&heard);
+    let end = heard.len() - 24_000;
+    let tone = amplitude(&heard[end..][..12_000], 1000.0);
+    assert!((tone - 0.25).abs() < 0.05, "{tone}");
 }
