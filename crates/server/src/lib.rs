@@ -1,51 +1,31 @@
 //! The meeting server: introduces people to each other and passes on what they sealed.
+//!
+//! ```text
+//!            doors (how many)          connection (join, pace, silence)
+//! listener ──────┴──────▶ http ──────────────┴──────────────▶ reception: rooms (pure)
+//!                           └─▶ pages, health                      └─▶ outbox of each connection
+//! ```
+//!
+//! It never sees what is in a sealed payload, keeps nothing on disk, and of a room's admission
+//! token only the hash. The same code runs as `nonstop-server` and inside the application, for
+//! meetings that are hosted on the user's own computer. `docs/protocol.md` is what it speaks.
 
-use std::{io, net::SocketAddr};
+mod bucket;
+mod clock;
+mod config;
+mod connection;
+mod doors;
+mod http;
+mod ice;
+mod listener;
+mod outbox;
+mod pages;
+mod reception;
+mod rooms;
+mod server;
+mod tls;
 
-use tokio_util::sync::CancellationToken;
-
-/// How a server is set up.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where it listens.
-    pub listen: Vec<SocketAddr>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-        }
-    }
-}
-
-/// A running server. Dropping it stops it.
-#[derive(Debug)]
-pub struct Server {
-    addresses: Vec<SocketAddr>,
-    stop: CancellationToken,
-}
-
-impl Server {
-    /// Binds and serves until dropped; must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// Fails if an address cannot be bound.
-    pub async fn start(config: Config) -> io::Result<Self> {
-        Ok(Self {
-            addresses: config.listen,
-            stop: CancellationToken::new(),
-        })
-    }
-
-    /// Returns the addresses it listens on, with real ports.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
+pub use config::{Config, Limits, Rate, Timing, TlsFiles};
+pub use ice::IceConfig;
+pub use server::{Server, StartError};
+pub use tls::TlsError;

@@ -1,0 +1,48 @@
+//! `nonstop-server`: the meeting server as a program of its own.
+
+mod settings;
+
+use clap::Parser;
+use nonstop_server::Server;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    log.with_writer(std::io::stderr).init();
+
+    let config = settings::Arguments::parse().into_config()?;
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let server = Server::start(config).await?;
+    let addresses = server.addresses().iter();
+    let addresses: Vec<_> = addresses
+        .map(|address| format!("{scheme}://{address}"))
+        .collect();
+    info!("listening on {}", addresses.join(" "));
+
+    asked_to_stop().await?;
+    info!("stopping");
+    server.stop().await;
+    Ok(())
+}
+
+/// Waits for Ctrl-C or, where there are such, the signal to terminate.
+async fn asked_to_stop() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
