@@ -5,12 +5,12 @@
 //! One server serves every meeting opened here.
 
 use std::{
-    io,
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
 use if_addrs::{IfAddr, Interface};
-use nonstop_server::{Config, Server};
+use nonstop_server::{Config, Server, StartError};
 
 use super::{
     meeting::{MeetingError, meeting_link_on},
@@ -26,7 +26,7 @@ const USUAL_PORT: u16 = 4433;
 pub(super) enum HostingError {
     /// The server could not listen.
     #[error("this computer does not let Nonstop listen for others ({0})")]
-    Listen(#[from] io::Error),
+    Listen(#[from] StartError),
     /// No link could be made.
     #[error(transparent)]
     Link(#[from] MeetingError),
@@ -44,14 +44,16 @@ impl Hosting {
     pub(super) async fn start() -> Result<Self, HostingError> {
         let server = match listen(USUAL_PORT).await {
             Ok(server) => server,
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => listen(0).await?,
+            Err(StartError::Listen { cause, .. }) if cause.kind() == ErrorKind::AddrInUse => {
+                listen(0).await?
+            }
             Err(error) => return Err(error.into()),
         };
         let port = server
             .addresses()
             .first()
             .map(SocketAddr::port)
-            .ok_or_else(|| io::Error::other("no address"))?;
+            .ok_or(StartError::NoAddress)?;
         Ok(Self {
             _server: server,
             port,
@@ -75,7 +77,7 @@ impl Hosting {
 }
 
 /// Listens on every address of both families, or of the older one where the system has one only.
-async fn listen(port: u16) -> io::Result<Server> {
+async fn listen(port: u16) -> Result<Server, StartError> {
     let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     if port != 0 {
         let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
