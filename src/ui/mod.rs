@@ -5,11 +5,30 @@
 //! textures of the newest pictures.
 //!
 //! ```text
-//! Reader<View> ──▶ App ──▶ lobby | meeting ──▶ screen
-//!                   │
-//! Commands ◀────────┘  (buttons, shortcuts)
+//! Reader<View> ──▶ App ──▶ lobby | meeting ──▶ tiles, bars, notices ──▶ screen
+//!                   │         └── settings panel on top
+//! Commands ◀────────┴── buttons, shortcuts
 //! ```
 
 mod app;
+mod clipboard;
+mod controls;
+mod desk;
+mod devices;
+mod fields;
+mod grid;
+mod icons;
+mod lobby;
+mod meeting;
+mod notices;
+mod path_card;
+mod settings;
+mod shortcuts;
+mod theme;
+mod tile;
+mod video_paint;
+mod wake;
+mod widgets;
 
-pub use app::{App, UiError, run};
+pub use app::{App, UiError, run, run_with_settings};
+pub use clipboard::Clipboard;

@@ -1,0 +1,312 @@
+//! Opens any screen with hand-made people, so that the look can be judged without a call:
+//! `cargo run --example screens -- call3 light`. Without arguments it lists what there is.
+
+use std::{
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nonstop::{
+    call::{
+        CallView, Commands, DeviceLists, LobbyView, Notice, NoticeAction, NoticeKind, NoticeLevel,
+        Participant, Picture, Quality, Screen, SelfView, Stage, View,
+    },
+    clock,
+    config::{Appearance, RecentMeeting, Settings},
+    latest::Latest,
+    media::{Size, VideoFrame},
+    ui,
+};
+
+const SCREENS: &str = "lobby lobby-new lobby-off lobby-joining lobby-notices \
+    call1 call2 call3 call4 call5 call-avatars call-trouble call-server notices settings";
+const LINK: &str = "https://meet.example.org/standup#AAAAAAAAAAAAAAAAAAAAAA";
+const NAMES: [&str; 4] = ["Ada Lovelace", "Grace Hopper", "Katherine", "Hedy Lamarr"];
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let light = words.iter().any(|word| word == "light");
+    let Some(screen) = words.iter().find(|word| *word != "light") else {
+        println!("screens: {SCREENS}\nadd: light");
+        return ExitCode::FAILURE;
+    };
+    let Some(mut view) = view(screen) else {
+        println!("no such screen; there are: {SCREENS}");
+        return ExitCode::FAILURE;
+    };
+    if light {
+        view.settings.appearance = Appearance::Light;
+    }
+    let (commands, _arrived) = Commands::channel();
+    let mailbox = Latest::with(view.clone());
+    let reader = mailbox.reader();
+    thread::spawn(move || {
+        loop {
+            thread::sleep(Duration::from_millis(50));
+            let phase = clock::since_start().as_secs_f32();
+            let voice = |phase: f32| (phase.sin() * (phase * 2.7).sin()).abs() * 0.6;
+            view.me.level = voice(phase * 3.0);
+            if let Screen::Call(call) = &mut view.screen {
+                for (index, person) in call.participants.iter_mut().enumerate() {
+                    person.speaking = (phase / 3.0) as usize % 4 == index;
+                }
+            }
+            mailbox.set(view.clone());
+        }
+    });
+    let shown = match screen.as_str() {
+        "settings" => ui::run_with_settings(reader, commands),
+        _ => ui::run(reader, commands),
+    };
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn view(screen: &str) -> Option<View> {
+    let mut view = View {
+        me: SelfView {
+            name: "Emmy Noether".into(),
+            picture: Some(film(0)),
+            microphone: true,
+            camera: true,
+            level: 0.3,
+        },
+        devices: DeviceLists {
+            cameras: vec!["Integrated Camera".into(), "Desk camera".into()],
+            microphones: vec!["Headset".into(), "Built-in Audio Analog Stereo".into()],
+            speakers: vec!["Headset".into()],
+        },
+        settings: Settings {
+            name: "Emmy Noether".into(),
+            recent: ["standup", "review", "friday-coffee"]
+                .map(|room| RecentMeeting {
+                    room: room.into(),
+                    link: LINK.replace("standup", room),
+                })
+                .into(),
+            ..Settings::default()
+        },
+        ..View::default()
+    };
+    match screen {
+        "lobby" | "settings" => {}
+        "lobby-new" => {
+            view.me = SelfView {
+                microphone: true,
+                camera: true,
+                ..SelfView::default()
+            };
+            view.devices = DeviceLists::default();
+            view.settings = Settings::default();
+        }
+        "lobby-off" => {
+            view.me.camera = false;
+            view.me.microphone = false;
+        }
+        "lobby-joining" => {
+            view.screen = Screen::Lobby(LobbyView {
+                joining: Some("standup".into()),
+                offered_link: None,
+            });
+        }
+        "lobby-notices" => view.notices = notices(),
+        "call1" => view.screen = call(0),
+        "call2" => view.screen = call(1),
+        "call3" => view.screen = call(2),
+        "call4" => view.screen = call(3),
+        "call5" => view.screen = call(4),
+        "notices" => {
+            view.screen = call(2);
+            view.notices = notices();
+        }
+        "call-avatars" => {
+            view.screen = call(4);
+            view.me.camera = false;
+            change(&mut view, |person| {
+                person.camera = false;
+                person.picture = None;
+            });
+        }
+        "call-trouble" => {
+            view.screen = call(4);
+            let now = clock::now();
+            let mut stages = [
+                Stage::Connecting,
+                Stage::Reconnecting { since: ago(now, 4) },
+                Stage::Failed,
+                Stage::Connected,
+            ]
+            .into_iter();
+            change(&mut view, |person| {
+                person.stage = stages.next().unwrap_or(Stage::Connected);
+                person.quality = Quality::Poor;
+                if person.stage == Stage::Connecting {
+                    person.picture = None;
+                }
+            });
+        }
+        "call-server" => {
+            view.screen = call(1);
+            if let Screen::Call(call) = &mut view.screen {
+                call.reconnecting_since = Some(ago(clock::now(), 2));
+            }
+        }
+        _ => return None,
+    }
+    Some(view)
+}
+
+fn change(view: &mut View, change: impl FnMut(&mut Participant)) {
+    if let Screen::Call(call) = &mut view.screen {
+        call.participants.iter_mut().for_each(change);
+    }
+}
+
+fn ago(now: Instant, seconds: u64) -> Instant {
+    now.checked_sub(Duration::from_secs(seconds)).unwrap_or(now)
+}
+
+fn call(others: usize) -> Screen {
+    let qualities = [Quality::Good, Quality::Good, Quality::Fair, Quality::Poor];
+    let paths = ["direct", "direct", "turn-udp", "turn-tcp"];
+    let participants = NAMES
+        .into_iter()
+        .take(others)
+        .enumerate()
+        .map(|(index, name)| Participant {
+            id: index as u64,
+            name: name.into(),
+            picture: Some(film(index as u64 + 1)),
+            microphone: index != 1,
+            camera: true,
+            level: 0.0,
+            speaking: false,
+            stage: Stage::Connected,
+            path: paths[index].into(),
+            quality: qualities[index],
+            round_trip: Some(Duration::from_millis(18 + 40 * index as u64)),
+            received: Some(Size::new(1280, 720)),
+        })
+        .collect();
+    Screen::Call(CallView {
+        room: "standup".into(),
+        link: LINK.into(),
+        since: ago(clock::now(), 724),
+        participants,
+        reconnecting_since: None,
+    })
+}
+
+fn notices() -> Vec<Notice> {
+    let notice = |id, level, kind, text: &str, actions: &[NoticeAction]| Notice {
+        id,
+        level,
+        kind,
+        text: text.into(),
+        actions: actions.to_vec(),
+    };
+    vec![
+        notice(
+            1,
+            NoticeLevel::Warning,
+            NoticeKind::Camera,
+            "Your camera is used by another application. Close it there, or go on without video.",
+            &[NoticeAction::TryAgain, NoticeAction::GoOn],
+        ),
+        notice(
+            2,
+            NoticeLevel::Error,
+            NoticeKind::Link,
+            "This link is not complete: the part after # is missing. Ask for the link again.",
+            &[],
+        ),
+        notice(
+            3,
+            NoticeLevel::Information,
+            NoticeKind::Presence,
+            "Hedy Lamarr left.",
+            &[],
+        ),
+    ]
+}
+
+/// Makes moving pictures: somebody in front of a coloured wall, 25 times a second.
+fn film(seed: u64) -> Picture {
+    let frames = Latest::new();
+    let reader = frames.reader();
+    thread::spawn(move || {
+        loop {
+            frames.set(frame(seed, clock::now()));
+            thread::sleep(Duration::from_millis(40));
+        }
+    });
+    Picture {
+        stream: seed + 1,
+        frames: reader,
+    }
+}
+
+fn frame(seed: u64, now: Instant) -> VideoFrame {
+    let size = Size::new(1280, 720);
+    let time = clock::since_start().as_secs_f32() + seed as f32 * 1.7;
+    let (wide, high) = (size.width as usize, size.height as usize);
+    let head = (
+        640.0 + 24.0 * (time * 0.9).sin(),
+        300.0 + 10.0 * (time * 1.7).sin(),
+    );
+    let mut planes = Vec::with_capacity(VideoFrame::bytes_for(size));
+    for y in 0..high {
+        for x in 0..wide {
+            let wall = 70.0 + 60.0 * (x as f32 / wide as f32) - 24.0 * (y as f32 / high as f32);
+            planes.push(match part(x as f32, y as f32, head) {
+                Part::Wall => wall as u8,
+                Part::Head => 168,
+                Part::Hair => 38,
+                Part::Body => 58 + 22 * (seed % 4) as u8,
+            });
+        }
+    }
+    let hues = [(150, 110), (118, 120), (134, 150), (110, 142), (142, 122)];
+    let (u, v) = hues[seed as usize % hues.len()];
+    for chroma in [(u, 112, 124), (v, 154, 132)] {
+        for y in (0..high).step_by(2) {
+            for x in (0..wide).step_by(2) {
+                planes.push(match part(x as f32, y as f32, head) {
+                    Part::Wall => chroma.0,
+                    Part::Head => chroma.1,
+                    Part::Hair => chroma.2,
+                    Part::Body => 255 - chroma.0,
+                });
+            }
+        }
+    }
+    VideoFrame::new(size, planes, now)
+}
+
+enum Part {
+    Wall,
+    Head,
+    Hair,
+    Body,
+}
+
+fn part(x: f32, y: f32, head: (f32, f32)) -> Part {
+    let oval = |cx: f32, cy: f32, rx: f32, ry: f32| {
+        ((x - cx) / rx).powi(2) + ((y - cy) / ry).powi(2) < 1.0
+    };
+    if oval(head.0, head.1 + 14.0, 92.0, 118.0) {
+        Part::Head
+    } else if oval(head.0, head.1 - 16.0, 112.0, 132.0) {
+        Part::Hair
+    } else if oval(640.0, 760.0, 270.0, 300.0) {
+        Part::Body
+    } else {
+        Part::Wall
+    }
+}

@@ -1,0 +1,258 @@
+//! One person's tile: their picture or initials, their name, and how they come through.
+
+use std::time::Duration;
+
+use egui::{
+    Align2, Color32, CornerRadius, Rect, Sense, Stroke, StrokeKind, Ui, WidgetInfo,
+    accesskit::Role, pos2, vec2,
+};
+
+use super::{
+    desk::Desk,
+    fields, grid,
+    icons::Icon,
+    path_card,
+    theme::{self, TOKENS, space},
+    video_paint::{self, Paintable},
+    widgets,
+};
+use crate::{
+    call::{Participant, SelfView, Stage},
+    clock,
+};
+
+/// After that long without a new picture, a picture counts as standing still.
+const STILL: Duration = Duration::from_secs(3);
+/// A connection that is back sooner than this is not spoken of.
+const BLINK: Duration = Duration::from_secs(1);
+/// After that long, "Reconnecting…" is not enough.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Shows somebody else's tile at `rect`. Marks keep clear of `taken`, where something lies on top.
+pub(super) fn participant_ui(
+    ui: &mut Ui,
+    rect: Rect,
+    participant: &Participant,
+    desk: &mut Desk<'_>,
+    taken: Option<Rect>,
+) {
+    let name = path_card::name_of(participant);
+    let picture = participant
+        .picture
+        .as_ref()
+        .filter(|_| participant.camera)
+        .and_then(|picture| desk.pictures.newest(ui.ctx(), picture, rect.width()));
+    let words = state_words(ui, participant, picture.as_ref());
+    let response = ui.interact(rect, ui.scope_id().with(participant.id), Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Figure, true, describe(participant, words)));
+
+    paint_person(ui, rect, name, picture.as_ref(), words.is_some(), false);
+    if let Some(words) = words {
+        let below = if picture.is_some() { 0.0 } else { 0.34 };
+        paint_words(ui, rect, words, below);
+    }
+    let right = taken
+        .filter(|taken| taken.intersects(lower_edge(rect)))
+        .map_or(rect.right(), |taken| taken.left().max(rect.left() + 96.0));
+    let marks = path_card::mark_ui(ui, pos2(right, rect.bottom()), participant);
+    let room = marks.left() - rect.left() - space::LARGE;
+    paint_name(ui, rect, name, !participant.microphone, room);
+    outline(ui, &response, rect, participant.speaking);
+}
+
+/// Shows one's own tile at `rect`.
+pub(super) fn own_ui(ui: &mut Ui, rect: Rect, me: &SelfView, desk: &mut Desk<'_>) {
+    let picture = me
+        .picture
+        .as_ref()
+        .filter(|_| me.camera)
+        .and_then(|picture| desk.pictures.newest(ui.ctx(), picture, rect.width()));
+    let response = ui.interact(rect, ui.scope_id().with("me"), Sense::hover());
+    response.widget_info(|| {
+        let camera = if me.camera { "" } else { ", camera off" };
+        let microphone = if me.microphone {
+            ""
+        } else {
+            ", microphone off"
+        };
+        WidgetInfo::labeled(Role::Figure, true, format!("You{camera}{microphone}"))
+    });
+    paint_person(ui, rect, &me.name, picture.as_ref(), false, true);
+    let room = rect.width() - space::LARGE;
+    paint_name(ui, rect, "You", !me.microphone, room);
+    let palette = theme::palette(ui);
+    ui.painter().rect_stroke(
+        rect,
+        CornerRadius::same(TOKENS.radius.tile),
+        Stroke::new(1.0, palette.hairline),
+        StrokeKind::Inside,
+    );
+}
+
+/// Paints a person's ground, and their picture or initials.
+pub(super) fn paint_person(
+    ui: &Ui,
+    rect: Rect,
+    name: &str,
+    picture: Option<&Paintable>,
+    dimmed: bool,
+    mirrored: bool,
+) {
+    let palette = theme::palette(ui);
+    let radius = TOKENS.radius.tile;
+    ui.painter().rect_filled(rect, radius, palette.surface);
+    let Some(picture) = picture else {
+        let diameter = (rect.height() * 0.42).clamp(24.0, 144.0);
+        fields::paint_avatar(ui, rect.center(), diameter, name);
+        return;
+    };
+    let (place, part) = grid::fit(rect, picture.size);
+    let rounded = if place == rect { radius } else { 0 };
+    let tint = if dimmed {
+        Color32::from_gray(96)
+    } else {
+        Color32::WHITE
+    };
+    video_paint::paint(
+        ui.painter(),
+        picture,
+        (place, part),
+        rounded,
+        mirrored,
+        tint,
+    );
+}
+
+fn describe(participant: &Participant, words: Option<&str>) -> String {
+    let mut parts = vec![path_card::name_of(participant).to_owned()];
+    if !participant.camera {
+        parts.push("camera off".into());
+    }
+    if !participant.microphone {
+        parts.push("microphone off".into());
+    }
+    if participant.speaking {
+        parts.push("speaking".into());
+    }
+    parts.extend(words.map(str::to_owned));
+    parts.join(", ")
+}
+
+/// Returns the one line that says why the picture is not as it should be, if it is not.
+fn state_words(
+    ui: &Ui,
+    participant: &Participant,
+    picture: Option<&Paintable>,
+) -> Option<&'static str> {
+    let now = clock::now();
+    let after = |duration: Duration, elapsed: Duration| {
+        let left = duration.saturating_sub(elapsed);
+        if left > Duration::ZERO {
+            ui.ctx().request_repaint_after(left);
+        }
+        left == Duration::ZERO
+    };
+    match participant.stage {
+        Stage::Connecting => Some("Connecting…"),
+        Stage::Failed => Some("No connection. Still trying."),
+        Stage::Reconnecting { since } => {
+            let elapsed = now.saturating_duration_since(since);
+            if after(LONG, elapsed) {
+                Some("Still trying to reach them.")
+            } else if after(BLINK, elapsed) {
+                Some("Reconnecting…")
+            } else {
+                None
+            }
+        }
+        Stage::Connected => {
+            let picture = picture?;
+            let still = now.saturating_duration_since(picture.changed);
+            after(STILL, still).then_some("Picture paused")
+        }
+    }
+}
+
+/// Paints words on a soft shade, `below` the centre by that share of the height.
+fn paint_words(ui: &Ui, rect: Rect, words: &str, below: f32) {
+    let centre = rect.center() + vec2(0.0, rect.height() * below);
+    let picture = &TOKENS.picture;
+    let mut job = egui::text::LayoutJob::simple(
+        words.to_owned(),
+        theme::body(),
+        picture.text.into(),
+        rect.width() - 2.0 * space::WIDE,
+    );
+    job.halign = egui::Align::Center;
+    let galley = ui.painter().layout_job(job);
+    let ground = Rect::from_center_size(
+        centre,
+        galley.size() + vec2(2.0 * space::MEDIUM, space::MEDIUM),
+    );
+    ui.painter()
+        .rect_filled(ground, TOKENS.radius.control, picture.shade.opacity(0.72));
+    let top = pos2(centre.x, centre.y - galley.size().y / 2.0);
+    ui.painter().galley(top, galley, picture.text.into());
+}
+
+/// Paints the name, and a mark where the microphone is off, at the lower left on a soft shade.
+fn paint_name(ui: &Ui, rect: Rect, name: &str, muted: bool, room: f32) {
+    let picture = &TOKENS.picture;
+    let small = rect.width() < 260.0;
+    let height = if small { 24.0 } else { 28.0 };
+    let inset = if small { 6.0 } else { space::SMALL };
+    let icon = if muted { 20.0 } else { 0.0 };
+    let font = if small {
+        theme::small()
+    } else {
+        theme::small_strong()
+    };
+    let mut job =
+        egui::text::LayoutJob::simple_singleline(name.to_owned(), font, picture.text.into());
+    let room = (room - 2.0 * space::SMALL - icon).max(16.0);
+    job.wrap = egui::text::TextWrapping::truncate_at_width(room);
+    let galley = ui.painter().layout_job(job);
+    let size = vec2(galley.size().x + icon + 2.0 * space::SMALL, height);
+    let corner = pos2(rect.left() + inset, rect.bottom() - inset - height);
+    let ground = Rect::from_min_size(corner, size);
+    ui.painter().rect_filled(
+        ground,
+        TOKENS.radius.control - 2,
+        picture.shade.opacity(0.72),
+    );
+    if muted {
+        let at = pos2(ground.left() + 15.0, ground.center().y);
+        widgets::paint_icon(
+            ui.painter(),
+            at,
+            Icon::MicrophoneOff,
+            14.0,
+            picture.danger.into(),
+        );
+    }
+    let at = Align2::LEFT_CENTER.anchor_size(
+        pos2(ground.left() + space::SMALL + icon, ground.center().y),
+        galley.size(),
+    );
+    ui.painter().galley(at.min, galley, picture.text.into());
+}
+
+/// Where names and marks lie.
+fn lower_edge(rect: Rect) -> Rect {
+    Rect::from_min_max(pos2(rect.center().x, rect.bottom() - 44.0), rect.max)
+}
+
+fn outline(ui: &Ui, response: &egui::Response, rect: Rect, speaking: bool) {
+    let share = ui.ctx().animate_bool_with_time(
+        response.id.with("speaking"),
+        speaking,
+        theme::times(ui).layout,
+    );
+    if share > 0.0 {
+        let palette = theme::palette(ui);
+        let stroke = Stroke::new(2.0, palette.accent.opacity(share));
+        let radius = CornerRadius::same(TOKENS.radius.tile);
+        ui.painter()
+            .rect_stroke(rect, radius, stroke, StrokeKind::Middle);
+    }
+}
