@@ -6,8 +6,9 @@ use egui::{
 };
 
 use super::{
+    icons::Icon,
     theme::{self, Colour, TOKENS, space},
-    widgets::CONTROL_HEIGHT,
+    widgets::{self, CONTROL_HEIGHT},
 };
 
 /// A line of text to fill in.
@@ -95,7 +96,8 @@ impl<'a> Field<'a> {
             .min_size(inner.size())
             .desired_width(inner.width())
             .align(egui::Align2::LEFT_CENTER);
-        ui.put(inner, edit).accessible_name(self.label)
+        let place = egui::UiBuilder::new().max_rect(inner);
+        ui.new_child(place).add(edit).accessible_name(self.label)
     }
 }
 
@@ -143,10 +145,16 @@ pub(super) fn paint_avatar(ui: &Ui, centre: Pos2, diameter: f32, name: &str) {
     let grounds = &TOKENS.avatars.grounds;
     let ground = grounds[hash(name) as usize % grounds.len()];
     ui.painter().circle_filled(centre, diameter / 2.0, ground);
+    let initials = initials(name);
+    if initials.is_empty() {
+        let ink = TOKENS.picture.text.into();
+        widgets::paint_icon(ui.painter(), centre, Icon::Person, diameter * 0.45, ink);
+        return;
+    }
     ui.painter().text(
         centre,
         Align2::CENTER_CENTER,
-        initials(name),
+        initials,
         theme::display(diameter * 0.38),
         TOKENS.picture.text.into(),
     );
@@ -161,7 +169,7 @@ pub(super) fn initials(name: &str) -> String {
     match (words.next(), words.next_back()) {
         (Some(first), Some(last)) => format!("{first}{last}"),
         (Some(first), None) => first.to_string(),
-        _ => "·".to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -207,6 +215,6 @@ mod tests {
         assert_eq!(initials("  grace brewster hopper "), "GH");
         assert_eq!(initials("élodie"), "É");
         assert_eq!(initials("(guest) x"), "GX");
-        assert_eq!(initials(""), "·");
+        assert_eq!(initials(""), "");
     }
 }

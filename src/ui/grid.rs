@@ -55,11 +55,13 @@ pub(super) fn own_tile(area: Rect, others: &[Rect], gap: f32) -> Rect {
         .min(area.height() * 0.35 * ASPECT);
     let size = vec2(width, width / ASPECT);
     let flush = Rect::from_min_size(area.max - size, size);
-    if others.iter().any(|tile| tile.intersects(flush)) {
-        flush.translate(-Vec2::splat(gap))
-    } else {
-        flush
+    if !others.iter().any(|tile| tile.intersects(flush)) {
+        return flush;
     }
+    let corner = others
+        .iter()
+        .fold(area.min, |corner, tile| corner.max(tile.max));
+    Rect::from_min_size(corner - size - Vec2::splat(gap), size)
 }
 
 /// How a picture of `picture` size lies in `tile`: the place it takes, and the part of it to show
@@ -166,9 +168,12 @@ mod tests {
 
     #[test]
     fn the_own_tile_keeps_off_the_edges_of_the_tile_it_lies_on() {
-        let area = Rect::from_min_size(Pos2::ZERO, vec2(1280.0, 720.0));
+        let area = Rect::from_min_size(Pos2::ZERO, vec2(1280.0, 660.0));
         let one = layout(area, 1, 8.0);
-        assert_eq!(own_tile(area, &one, 12.0).max, area.max - Vec2::splat(12.0));
+        assert_eq!(
+            own_tile(area, &one, 12.0).max,
+            one[0].max - Vec2::splat(12.0)
+        );
         let two = layout(area, 2, 8.0);
         assert_eq!(own_tile(area, &two, 12.0).max, area.max);
     }

@@ -25,6 +25,7 @@ pub(super) enum Icon {
     Direct,
     Relay,
     Plus,
+    Person,
 }
 
 impl Icon {
@@ -52,6 +53,7 @@ impl Icon {
             Self::Unreachable => '\u{e1af}',
             Self::Direct => '\u{e04d}',
             Self::Relay => '\u{e546}',
+            Self::Person => '\u{e19f}',
             Self::Plus => '\u{e13d}',
         }
     }
