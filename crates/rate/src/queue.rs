@@ -36,7 +36,9 @@ impl Queue {
         let received = arrival.as_micros() as i64 - first_arrival.as_micros() as i64;
         let offset = received - sent;
         match self.base.back_mut() {
-            Some((started, smallest)) if departure.saturating_duration_since(*started) < BASE_SLOT => {
+            Some((started, smallest))
+                if departure.saturating_duration_since(*started) < BASE_SLOT =>
+            {
                 *smallest = offset.min(*smallest);
             }
             _ => self.base.push_back((departure, offset)),
@@ -48,7 +50,8 @@ impl Queue {
 
     /// Returns how long a packet waits in the queue that stands, as far as is known.
     pub(crate) fn standing(&self) -> Duration {
-        let smallest = |window: &VecDeque<(Instant, i64)>| window.iter().map(|(_, offset)| *offset).min();
+        let smallest =
+            |window: &VecDeque<(Instant, i64)>| window.iter().map(|(_, offset)| *offset).min();
         match (smallest(&self.recent), smallest(&self.base)) {
             (Some(recent), Some(base)) => {
                 Duration::from_micros(u64::try_from(recent - base).unwrap_or(0))
@@ -77,28 +80,5 @@ fn expire(window: &mut VecDeque<(Instant, i64)>, now: Instant, length: Duration)
             .is_some_and(|(at, _)| now.saturating_duration_since(*at) > length)
     {
         window.pop_front();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_is_no_standing_queue_but_a_full_buffer_is() {
-        let start = Instant::now();
-        let mut queue = Queue::default();
-        let at = |millis| start + Duration::from_millis(millis);
-        for frame in 0..20 {
-            for packet in 0..4 {
-                // Each frame leaves at once and arrives 5 ms apart.
-                queue.push(at(frame * 50), Duration::from_millis(7000 + frame * 50 + packet * 5));
-            }
-        }
-        assert!(queue.standing() < Duration::from_millis(2));
-        for frame in 20..40 {
-            queue.push(at(frame * 50), Duration::from_millis(7120 + frame * 50));
-        }
-        assert_eq!(queue.standing(), Duration::from_millis(120));
     }
 }

@@ -81,6 +81,10 @@ impl Mul<Duration> for Bitrate {
     }
 }
 
+#[expect(
+    clippy::suspicious_arithmetic_impl,
+    reason = "bytes become bits on the way"
+)]
 impl Div<Duration> for DataSize {
     type Output = Bitrate;
 
@@ -92,6 +96,10 @@ impl Div<Duration> for DataSize {
     }
 }
 
+#[expect(
+    clippy::suspicious_arithmetic_impl,
+    reason = "bytes become bits on the way"
+)]
 impl Div<Bitrate> for DataSize {
     type Output = Duration;
 

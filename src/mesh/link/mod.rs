@@ -6,6 +6,12 @@
 //! network ═▶ [link task] reorder ─ depacketise ═▶ decode thread ═▶ picture
 //! ```
 
+pub mod depacketise;
+mod health;
+mod packetise;
+mod remote_clock;
+mod reorder;
+
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use nonstop_rate::Bitrate;

@@ -1,0 +1,293 @@
+//! Puts packets back in order, asks for the missing ones, and knows when to give up.
+//!
+//! ```text
+//! arrival ─▶ [ 7 · 9 10 ] ─▶ 7, then waits for 8 ─┬▶ 8 comes: 8 9 10
+//!                  └▶ ask for 8 again             └▶ patience ends: gap, 9 10
+//! ```
+//!
+//! Pure: time is an argument. Bounded in packets and in time; duplicates vanish here.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// How many packets may wait for a missing one; more, and the wait is over. 2 s at 3 Mb/s.
+const MOST_WAITING: usize = 700;
+/// A jump this long is another beginning, not a loss.
+const JUMP: u64 = 3_000;
+/// How often one packet is asked for.
+const TRIES: u32 = 4;
+/// How long a packet may be merely out of order before it is asked for.
+const REORDERING: Duration = Duration::from_millis(8);
+/// How many packets one request names at most.
+const MOST_ASKED: usize = 64;
+/// The round trip that is assumed before one was measured.
+const USUAL_ROUND_TRIP: Duration = Duration::from_millis(80);
+
+/// What comes out, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ordered<T> {
+    /// The next packet.
+    Packet(T),
+    /// Some packets in between never came.
+    Gap,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    since: Instant,
+    asked: u32,
+    ask_at: Instant,
+}
+
+/// Counts from the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ReorderStats {
+    /// Packets that came, duplicates not counted.
+    pub(super) received: u64,
+    /// Packets that had to be asked for.
+    pub(super) missed: u64,
+    /// Packets given up on.
+    pub(super) lost: u64,
+    /// Packets that came twice or too late.
+    pub(super) useless: u64,
+}
+
+/// The buffer. See the module.
+#[derive(Debug)]
+pub(super) struct Reorder<T> {
+    /// The next number to hand out, counted without wrapping.
+    next: Option<u64>,
+    /// The number after the highest seen.
+    end: u64,
+    waiting: BTreeMap<u64, T>,
+    missing: BTreeMap<u64, Missing>,
+    round_trip: Duration,
+    restarted: bool,
+    stats: ReorderStats,
+}
+
+impl<T> Reorder<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            next: None,
+            end: 0,
+            waiting: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            round_trip: USUAL_ROUND_TRIP,
+            restarted: false,
+            stats: ReorderStats::default(),
+        }
+    }
+
+    /// Tells how long a request and its answer take.
+    pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
+        self.round_trip = round_trip;
+    }
+
+    /// Returns what happened so far.
+    pub(super) fn stats(&self) -> ReorderStats {
+        self.stats
+    }
+
+    /// Takes in a packet as it arrives.
+    pub(super) fn push(&mut self, sequence: u16, packet: T, now: Instant) {
+        let Some(next) = self.next else {
+            // Counting begins high enough that nothing comes before zero.
+            let number = (1 << 32) + u64::from(sequence);
+            self.next = Some(number);
+            self.end = number + 1;
+            self.waiting.insert(number, packet);
+            self.stats.received += 1;
+            return;
+        };
+        let number = self.unwrap(sequence);
+        if number > self.end + JUMP || number + JUMP < next {
+            self.restart(number, packet);
+            return;
+        }
+        if number < next || self.waiting.contains_key(&number) {
+            self.stats.useless += 1;
+            return;
+        }
+        for missed in self.end..number {
+            let missing = Missing {
+                since: now,
+                asked: 0,
+                ask_at: now + REORDERING,
+            };
+            self.missing.insert(missed, missing);
+        }
+        self.end = self.end.max(number + 1);
+        self.missing.remove(&number);
+        self.waiting.insert(number, packet);
+        self.stats.received += 1;
+    }
+
+    /// Returns the next packet in order, or the gap where patience ended.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Ordered<T>> {
+        let next = self.next?;
+        if std::mem::take(&mut self.restarted) {
+            return Some(Ordered::Gap);
+        }
+        if let Some(packet) = self.waiting.remove(&next) {
+            self.next = Some(next + 1);
+            return Some(Ordered::Packet(packet));
+        }
+        let first = *self.waiting.keys().next()?;
+        let patient = self
+            .missing
+            .get(&next)
+            .is_some_and(|missing| now < missing.since + self.patience());
+        if patient && self.waiting.len() < MOST_WAITING {
+            return None;
+        }
+        self.stats.lost += first - next;
+        self.missing = self.missing.split_off(&first);
+        self.next = Some(first);
+        Some(Ordered::Gap)
+    }
+
+    /// Returns the numbers to ask for now.
+    pub(super) fn ask(&mut self, now: Instant) -> Vec<u16> {
+        let pause = self.round_trip + self.round_trip / 4 + Duration::from_millis(20);
+        let mut asked = Vec::new();
+        for (number, missing) in &mut self.missing {
+            if missing.asked < TRIES && missing.ask_at <= now && asked.len() < MOST_ASKED {
+                self.stats.missed += u64::from(missing.asked == 0);
+                missing.asked += 1;
+                missing.ask_at = now + pause;
+                asked.push(*number as u16);
+            }
+        }
+        asked
+    }
+
+    /// Returns when [`pop`](Self::pop) or [`ask`](Self::ask) may have something without a new packet.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let patience = self.patience();
+        let ask = (self.missing.values())
+            .filter(|missing| missing.asked < TRIES)
+            .map(|missing| missing.ask_at);
+        let give_up = (self.missing.values().next()).map(|missing| missing.since + patience);
+        ask.chain(give_up).min()
+    }
+
+    /// A retransmission needs a request, its answer, and one more try of both.
+    fn patience(&self) -> Duration {
+        (self.round_trip * 3).clamp(Duration::from_millis(150), Duration::from_millis(800))
+    }
+
+    fn restart(&mut self, number: u64, packet: T) {
+        self.waiting.clear();
+        self.missing.clear();
+        self.next = Some(number);
+        self.end = number + 1;
+        self.waiting.insert(number, packet);
+        self.stats.received += 1;
+        self.restarted = true;
+    }
+
+    /// Finds the number nearest to the highest seen that ends in these 16 bits.
+    fn unwrap(&self, sequence: u16) -> u64 {
+        let newest = self.end - 1;
+        let ahead = sequence.wrapping_sub(newest as u16) as i16;
+        newest.wrapping_add_signed(i64::from(ahead))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const RTT: Duration = Duration::from_millis(20);
+
+    fn drain(buffer: &mut Reorder<u16>, now: Instant) -> Vec<Ordered<u16>> {
+        std::iter::from_fn(|| buffer.pop(now)).collect()
+    }
+
+    fn packets(numbers: &[u16]) -> Vec<Ordered<u16>> {
+        numbers.iter().copied().map(Ordered::Packet).collect()
+    }
+
+    fn filled(numbers: &[u16], now: Instant) -> Reorder<u16> {
+        let mut buffer = Reorder::new();
+        buffer.set_round_trip(RTT);
+        for number in numbers {
+            buffer.push(*number, *number, now);
+        }
+        buffer
+    }
+
+    #[test]
+    fn order_is_restored_across_the_wrap_and_duplicates_vanish() {
+        let now = clock::now();
+        let mut buffer = filled(&[65_534, 0, 65_535, 0, 1, 65_534], now);
+        assert_eq!(drain(&mut buffer, now), packets(&[65_534, 65_535, 0, 1]));
+        buffer.push(0, 0, now);
+        assert_eq!(drain(&mut buffer, now), []);
+        assert_eq!((buffer.stats().received, buffer.stats().useless), (4, 3));
+    }
+
+    #[test]
+    fn a_missing_packet_is_asked_for_a_few_times_and_then_given_up() {
+        let start = clock::now();
+        let mut buffer = filled(&[1, 3, 4], start);
+        assert_eq!(drain(&mut buffer, start), packets(&[1]));
+        assert_eq!(buffer.ask(start), [] as [u16; 0]);
+        let mut now = start;
+        let mut asked = 0;
+        let gap = loop {
+            now = buffer.poll_timeout().expect("something is missing").max(now);
+            asked += buffer.ask(now).len();
+            let out = drain(&mut buffer, now);
+            if !out.is_empty() {
+                break out;
+            }
+            now += Duration::from_millis(1);
+        };
+        assert_eq!(asked, 4);
+        assert!(now - start >= Duration::from_millis(150));
+        assert_eq!(gap[0], Ordered::Gap);
+        assert_eq!(gap[1..], packets(&[3, 4]));
+        assert_eq!((buffer.stats().missed, buffer.stats().lost), (1, 1));
+        assert_eq!(buffer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_packet_that_comes_again_in_time_leaves_no_gap() {
+        let start = clock::now();
+        let mut buffer = filled(&[1, 3], start);
+        let later = start + Duration::from_millis(30);
+        assert_eq!(buffer.ask(later), [2]);
+        buffer.push(2, 2, later);
+        assert_eq!(drain(&mut buffer, later), packets(&[1, 2, 3]));
+        assert_eq!(buffer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn too_many_waiting_end_the_wait() {
+        let now = clock::now();
+        let mut buffer = filled(&[1], now);
+        for number in 3..=(3 + MOST_WAITING as u16) {
+            buffer.push(number, number, now);
+        }
+        let out = drain(&mut buffer, now);
+        assert_eq!(out[1], Ordered::Gap);
+        assert_eq!(out.len(), MOST_WAITING + 3);
+    }
+
+    #[test]
+    fn a_long_jump_is_a_new_beginning() {
+        let now = clock::now();
+        let mut buffer = filled(&[1, 2], now);
+        drain(&mut buffer, now);
+        buffer.push(20_000, 20_000, now);
+        let mut expected = vec![Ordered::Gap];
+        expected.extend(packets(&[20_000]));
+        assert_eq!(drain(&mut buffer, now), expected);
+        assert_eq!(buffer.ask(now + RTT), [] as [u16; 0]);
+    }
+}

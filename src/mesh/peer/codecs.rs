@@ -1,0 +1,104 @@
+//! What is offered: one codec each for pictures and sound, and the header extensions.
+
+use rtc::{
+    peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine},
+    rtp_transceiver::rtp_sender::{
+        RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability,
+        RTCRtpHeaderExtensionParameters, RtpCodecKind,
+    },
+    sdp::extmap::{AUDIO_LEVEL_URI, SDES_MID_URI, TRANSPORT_CC_URI},
+};
+use webrtc::error::Result;
+
+pub(super) const H264: &str = MIME_TYPE_H264;
+pub(super) const OPUS: &str = MIME_TYPE_OPUS;
+
+/// H.264 constrained baseline, level 3.1, as RFC 6184 and every browser name it.
+const H264_FORMAT: &str =
+    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+/// Opus with in-band FEC and silence suppression (RFC 7587).
+const OPUS_FORMAT: &str = "minptime=10;useinbandfec=1;usedtx=1";
+
+/// Returns the one codec for pictures.
+///
+/// Lost packets are sent again on the same stream (RFC 4585), without RTX: it needs no second
+/// stream, and its packets carry the transport-wide numbers that rate control counts.
+pub(super) fn video() -> RTCRtpCodecParameters {
+    let feedback = [
+        ("ccm", "fir"),
+        ("nack", ""),
+        ("nack", "pli"),
+        ("transport-cc", ""),
+    ];
+    RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: H264.to_owned(),
+            clock_rate: 90_000,
+            channels: 0,
+            sdp_fmtp_line: H264_FORMAT.to_owned(),
+            rtcp_feedback: feedback.map(feedback_named).to_vec(),
+        },
+        payload_type: 102,
+    }
+}
+
+/// Returns the one codec for sound.
+pub(super) fn audio() -> RTCRtpCodecParameters {
+    RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: OPUS.to_owned(),
+            clock_rate: 48_000,
+            channels: 2,
+            sdp_fmtp_line: OPUS_FORMAT.to_owned(),
+            rtcp_feedback: vec![feedback_named(("transport-cc", ""))],
+        },
+        payload_type: 111,
+    }
+}
+
+/// Returns everything that may be negotiated.
+pub(super) fn media_engine() -> Result<MediaEngine> {
+    let mut engine = MediaEngine::default();
+    engine.register_codec(video(), RtpCodecKind::Video)?;
+    engine.register_codec(audio(), RtpCodecKind::Audio)?;
+    for (uri, kinds) in [
+        (SDES_MID_URI, &[RtpCodecKind::Audio, RtpCodecKind::Video][..]),
+        (TRANSPORT_CC_URI, &[RtpCodecKind::Audio, RtpCodecKind::Video]),
+        (AUDIO_LEVEL_URI, &[RtpCodecKind::Audio]),
+    ] {
+        for kind in kinds {
+            let uri = uri.to_owned();
+            let extension = RTCRtpHeaderExtensionCapability { uri };
+            engine.register_header_extension(extension, *kind, None)?;
+        }
+    }
+    Ok(engine)
+}
+
+/// The numbers under which header extensions were negotiated for one stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Extensions {
+    pub(super) mid: Option<u8>,
+    pub(super) audio_level: Option<u8>,
+}
+
+impl Extensions {
+    pub(super) fn from_negotiated(extensions: &[RTCRtpHeaderExtensionParameters]) -> Self {
+        let number = |uri: &str| {
+            let extension = extensions.iter().find(|extension| extension.uri == uri)?;
+            // One-byte headers (RFC 8285) have the numbers 1 to 14.
+            u8::try_from(extension.id).ok().filter(|id| (1..=14).contains(id))
+        };
+        Self {
+            mid: number(SDES_MID_URI),
+            audio_level: number(AUDIO_LEVEL_URI),
+        }
+    }
+}
+
+fn feedback_named((typ, parameter): (&str, &str)) -> RTCPFeedback {
+    RTCPFeedback {
+        typ: typ.to_owned(),
+        parameter: parameter.to_owned(),
+    }
+}
