@@ -79,7 +79,11 @@ impl Depacketiser {
             keyframe: self.keyframe,
         };
         self.reset();
-        if complete { Ok(unit) } else { Err(Malformed::Incomplete) }
+        if complete {
+            Ok(unit)
+        } else {
+            Err(Malformed::Incomplete)
+        }
     }
 
     /// Forgets what came and begins the next unit.
@@ -246,6 +250,8 @@ mod tests {
         assert_eq!(error, Malformed::Large);
         assert!(depacketiser.data.len() <= MOST_BYTES);
         depacketiser.reset();
-        depacketiser.push(&piece).expect("the next unit begins afresh");
+        depacketiser
+            .push(&piece)
+            .expect("the next unit begins afresh");
     }
 }

@@ -37,9 +37,17 @@ pub(super) enum Verdict {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    SettingUp { restart_at: Instant, fail_at: Instant },
-    Connected { heard: Instant },
-    Interrupted { restart_at: Option<Instant>, fail_at: Instant },
+    SettingUp {
+        restart_at: Instant,
+        fail_at: Instant,
+    },
+    Connected {
+        heard: Instant,
+    },
+    Interrupted {
+        restart_at: Option<Instant>,
+        fail_at: Instant,
+    },
     Failed,
 }
 
@@ -114,11 +122,15 @@ impl Health {
     /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::SettingUp { restart_at, fail_at } => Some(restart_at.min(fail_at)),
+            State::SettingUp {
+                restart_at,
+                fail_at,
+            } => Some(restart_at.min(fail_at)),
             State::Connected { heard } => Some(heard + SILENCE),
-            State::Interrupted { restart_at, fail_at } => {
-                Some(restart_at.map_or(fail_at, |at| at.min(fail_at)))
-            }
+            State::Interrupted {
+                restart_at,
+                fail_at,
+            } => Some(restart_at.map_or(fail_at, |at| at.min(fail_at))),
             State::Failed => None,
         }
     }

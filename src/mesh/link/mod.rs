@@ -6,11 +6,17 @@
 //! network ═▶ [link task] reorder ─ depacketise ═▶ decode thread ═▶ picture
 //! ```
 
+mod assembly;
 pub mod depacketise;
+mod figures;
 mod health;
+mod inbound;
+mod outbound;
 mod packetise;
 mod remote_clock;
 mod reorder;
+mod session;
+mod task;
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
@@ -192,10 +198,15 @@ pub struct Link {
 impl Link {
     /// Starts the link; must be called within a tokio runtime. When `events` is full, the link's
     /// control path waits; media does not.
-    pub fn start(_config: LinkConfig, _events: mpsc::Sender<(ParticipantId, LinkEvent)>) -> Self {
-        Self {
-            signals: mpsc::channel(64).0,
-        }
+    pub fn start(config: LinkConfig, events: mpsc::Sender<(ParticipantId, LinkEvent)>) -> Self {
+        // The protocol's few descriptions and candidates; full means that the other side repeats.
+        let (signals, queue) = mpsc::channel(64);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "dropping the link closes its queue, on which the task says goodbye and ends"
+        )]
+        tokio::spawn(task::run(config, queue, events));
+        Self { signals }
     }
 
     /// Hands over what the other participant said (descriptions and candidates). The queue holds 64;

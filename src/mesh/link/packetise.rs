@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn golden_bytes_of_each_kind_of_packet() {
         let unit = Bytes::from_static(&[
-            0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65, 4, 5, 6,
-            7, 8, 9, 10, 11,
+            0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65, 4, 5,
+            6, 7, 8, 9, 10, 11,
         ]);
         let payloads = packetise(&unit, 10);
         let golden: [&[u8]; 3] = [
@@ -151,7 +151,9 @@ mod tests {
             let mut depacketiser = Depacketiser::default();
             for payload in packetise(&unit, MOST_PAYLOAD) {
                 assert!(payload.len() <= MOST_PAYLOAD);
-                depacketiser.push(&payload).expect("what we send is well formed");
+                depacketiser
+                    .push(&payload)
+                    .expect("what we send is well formed");
             }
             let back = depacketiser.finish().expect("complete");
             assert!(back.keyframe);
@@ -161,8 +163,17 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_access_unit_make_no_packets() {
-        for bytes in [&[][..], &[0, 0], &[1, 2, 3, 4], &[0, 0, 1], &[0, 0, 1, 0, 0, 1]] {
-            assert_eq!(packetise(&Bytes::copy_from_slice(bytes), 100), Vec::<Bytes>::new());
+        for bytes in [
+            &[][..],
+            &[0, 0],
+            &[1, 2, 3, 4],
+            &[0, 0, 1],
+            &[0, 0, 1, 0, 0, 1],
+        ] {
+            assert_eq!(
+                packetise(&Bytes::copy_from_slice(bytes), 100),
+                Vec::<Bytes>::new()
+            );
         }
     }
 }

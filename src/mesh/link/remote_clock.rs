@@ -159,8 +159,15 @@ mod tests {
         let timestamp = 4_294_900_000_u32.wrapping_add(3 * 90_000 + 45_000);
         let now = start + millis(4_400);
         let captured = clock.captured(timestamp, now).expect("reports came");
-        assert!(near(captured, start + millis(3_500)), "{:?}", captured - start);
-        assert_eq!(clock.captured(timestamp.wrapping_sub(90_000 * 60), now), None);
+        assert!(
+            near(captured, start + millis(3_500)),
+            "{:?}",
+            captured - start
+        );
+        assert_eq!(
+            clock.captured(timestamp.wrapping_sub(90_000 * 60), now),
+            None
+        );
     }
 
     #[test]
@@ -173,6 +180,9 @@ mod tests {
         let trip = trip.expect("a report arrived there").as_micros();
         assert!((74_900..75_100).contains(&trip), "{trip}");
         assert_eq!(ours.round_trip(0, 0, start), None);
-        assert_eq!(ours.round_trip(last, delay, start + millis(499)), Some(Duration::ZERO));
+        assert_eq!(
+            ours.round_trip(last, delay, start + millis(499)),
+            Some(Duration::ZERO)
+        );
     }
 }

@@ -240,7 +240,10 @@ mod tests {
         let mut now = start;
         let mut asked = 0;
         let gap = loop {
-            now = buffer.poll_timeout().expect("something is missing").max(now);
+            now = buffer
+                .poll_timeout()
+                .expect("something is missing")
+                .max(now);
             asked += buffer.ask(now).len();
             let out = drain(&mut buffer, now);
             if !out.is_empty() {

@@ -14,8 +14,7 @@ pub(super) const H264: &str = MIME_TYPE_H264;
 pub(super) const OPUS: &str = MIME_TYPE_OPUS;
 
 /// H.264 constrained baseline, level 3.1, as RFC 6184 and every browser name it.
-const H264_FORMAT: &str =
-    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+const H264_FORMAT: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 /// Opus with in-band FEC and silence suppression (RFC 7587).
 const OPUS_FORMAT: &str = "minptime=10;useinbandfec=1;usedtx=1";
 
@@ -62,8 +61,14 @@ pub(super) fn media_engine() -> Result<MediaEngine> {
     engine.register_codec(video(), RtpCodecKind::Video)?;
     engine.register_codec(audio(), RtpCodecKind::Audio)?;
     for (uri, kinds) in [
-        (SDES_MID_URI, &[RtpCodecKind::Audio, RtpCodecKind::Video][..]),
-        (TRANSPORT_CC_URI, &[RtpCodecKind::Audio, RtpCodecKind::Video]),
+        (
+            SDES_MID_URI,
+            &[RtpCodecKind::Audio, RtpCodecKind::Video][..],
+        ),
+        (
+            TRANSPORT_CC_URI,
+            &[RtpCodecKind::Audio, RtpCodecKind::Video],
+        ),
         (AUDIO_LEVEL_URI, &[RtpCodecKind::Audio]),
     ] {
         for kind in kinds {
@@ -87,7 +92,9 @@ impl Extensions {
         let number = |uri: &str| {
             let extension = extensions.iter().find(|extension| extension.uri == uri)?;
             // One-byte headers (RFC 8285) have the numbers 1 to 14.
-            u8::try_from(extension.id).ok().filter(|id| (1..=14).contains(id))
+            u8::try_from(extension.id)
+                .ok()
+                .filter(|id| (1..=14).contains(id))
         };
         Self {
             mid: number(SDES_MID_URI),

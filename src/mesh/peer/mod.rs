@@ -47,8 +47,8 @@ use webrtc::peer_connection::{
 use crate::clock;
 pub(crate) use flow::Flow;
 use negotiation::Candidate;
+pub(crate) use streams::RtpOut;
 use streams::Stream;
-pub(crate) use streams::{RtpOut};
 pub(crate) use tap::{Kind, Received, RtpIn};
 
 /// How often the other side hears which packets arrived.
@@ -127,13 +127,21 @@ impl Peer {
         let flow = Arc::new(Flow::default());
         let estimator = estimator::Estimator::new(config.limits, Arc::clone(&flow));
         let registry = Registry::new()
-            .with(Slot::CongestionControl, CongestionControlBuilder::new(estimator).build())
+            .with(
+                Slot::CongestionControl,
+                CongestionControlBuilder::new(estimator).build(),
+            )
             .with(Slot::TwccSender, TwccSenderBuilder::new().build())
             .with(Slot::Pacer, pacer::Pacer::new(Arc::clone(&flow)))
-            .with(Slot::NackResponder, NackResponderBuilder::new().with_size(HISTORY).build())
+            .with(
+                Slot::NackResponder,
+                NackResponderBuilder::new().with_size(HISTORY).build(),
+            )
             .with(
                 Slot::TwccReceiver,
-                TwccReceiverBuilder::new().with_interval(FEEDBACK_INTERVAL).build(),
+                TwccReceiverBuilder::new()
+                    .with_interval(FEEDBACK_INTERVAL)
+                    .build(),
             )
             .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
             .with(Slot::from(12_500), tap::Tap::new(config.received));
@@ -266,14 +274,20 @@ impl Peer {
     pub(crate) async fn learn_streams(&mut self) -> Result<(), PeerError> {
         let transceivers = self.connection.get_transceivers().await;
         for stream in [&mut self.audio, &mut self.video] {
-            stream.learn(&transceivers).await.map_err(PeerError::Setup)?;
+            stream
+                .learn(&transceivers)
+                .await
+                .map_err(PeerError::Setup)?;
         }
         Ok(())
     }
 
     /// Returns how packets travel at present.
     pub(crate) async fn route(&self) -> Option<Route> {
-        let report = self.connection.get_stats(clock::now(), StatsSelector::None).await;
+        let report = self
+            .connection
+            .get_stats(clock::now(), StatsSelector::None)
+            .await;
         let selected = &report.transport()?.selected_candidate_pair_id;
         let pair = report
             .candidate_pairs()

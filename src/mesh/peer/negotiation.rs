@@ -59,6 +59,22 @@ pub(crate) enum Action {
     Renew(Option<String>),
 }
 
+impl Action {
+    /// Returns what it is, without the description: for logs.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Offer { restart: false } => "offer",
+            Self::Offer { restart: true } => "offer a restart",
+            Self::SendAgain => "send again",
+            Self::Rollback => "roll back",
+            Self::Accept(_) => "accept",
+            Self::Apply(_) => "apply",
+            Self::Add(_) => "add a candidate",
+            Self::Renew(_) => "renew",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Stable,
@@ -131,7 +147,10 @@ impl Negotiation {
             actions.push(Action::Rollback);
             wanted_restart = restart;
         }
-        let restarts = self.remote.as_ref().is_none_or(|old| old.ufrag != remote.ufrag);
+        let restarts = self
+            .remote
+            .as_ref()
+            .is_none_or(|old| old.ufrag != remote.ufrag);
         self.state = State::Stable;
         self.remote = Some(remote);
         actions.push(Action::Accept(sdp));
@@ -150,7 +169,11 @@ impl Negotiation {
         }
         if self.state == State::Stable {
             let known = self.remote.as_ref() == Some(&remote);
-            return if known { listed_candidates(&sdp).collect() } else { Vec::new() };
+            return if known {
+                listed_candidates(&sdp).collect()
+            } else {
+                Vec::new()
+            };
         }
         self.state = State::Stable;
         self.remote = Some(remote);
@@ -162,7 +185,10 @@ impl Negotiation {
     /// Takes in a candidate.
     pub(crate) fn handle_candidate(&mut self, candidate: Candidate) -> Vec<Action> {
         let fits = self.remote.as_ref().is_some_and(|remote| {
-            candidate.ufrag.as_ref().is_none_or(|ufrag| *ufrag == remote.ufrag)
+            candidate
+                .ufrag
+                .as_ref()
+                .is_none_or(|ufrag| *ufrag == remote.ufrag)
         });
         if fits {
             return vec![Action::Add(candidate)];
@@ -195,7 +221,10 @@ impl Negotiation {
 
     fn offer(&mut self, now: Instant, restart: bool) -> Vec<Action> {
         let send_again = now + PATIENCE;
-        self.state = State::Offered { restart, send_again };
+        self.state = State::Offered {
+            restart,
+            send_again,
+        };
         vec![Action::Offer { restart }]
     }
 
@@ -282,7 +311,10 @@ mod tests {
         assert_eq!(offerer.handle_timeout(now), []);
         assert_eq!(offerer.handle_timeout(due), [Action::SendAgain]);
         let offer = sdp("1", "o", "AA");
-        assert_eq!(answerer.handle_offer(offer.clone(), now), [Action::Accept(offer.clone())]);
+        assert_eq!(
+            answerer.handle_offer(offer.clone(), now),
+            [Action::Accept(offer.clone())]
+        );
         let again = answerer.handle_offer(offer, now);
         assert_eq!(again[0], Action::SendAgain);
         assert!(matches!(again[1], Action::Add(_)));
@@ -330,8 +362,14 @@ mod tests {
         let mut machine = Negotiation::new(true);
         machine.handle_offer(sdp("1", "o", "AA"), now);
         let offer = sdp("9", "x", "CC");
-        assert_eq!(machine.handle_offer(offer.clone(), now), [Action::Renew(Some(offer))]);
+        assert_eq!(
+            machine.handle_offer(offer.clone(), now),
+            [Action::Renew(Some(offer))]
+        );
         machine.restart(now);
-        assert_eq!(machine.handle_answer(sdp("9", "x", "CC")), [Action::Renew(None)]);
+        assert_eq!(
+            machine.handle_answer(sdp("9", "x", "CC")),
+            [Action::Renew(None)]
+        );
     }
 }

@@ -60,7 +60,11 @@ impl<T> Schedule<T> {
             return false;
         }
         self.waiting += size.bytes();
-        let queue = if again { &mut self.again } else { &mut self.pictures };
+        let queue = if again {
+            &mut self.again
+        } else {
+            &mut self.pictures
+        };
         queue.push_back((packet, size));
         true
     }
@@ -77,7 +81,10 @@ impl<T> Schedule<T> {
         if self.paid.is_some_and(|paid| paid > now) {
             return None;
         }
-        let (packet, size) = self.again.pop_front().or_else(|| self.pictures.pop_front())?;
+        let (packet, size) = self
+            .again
+            .pop_front()
+            .or_else(|| self.pictures.pop_front())?;
         self.waiting -= size.bytes();
         self.charge(now, size, pace);
         Some(packet)
@@ -235,7 +242,11 @@ mod tests {
         schedule.charge(start, DataSize::from_bytes(2_000), pace);
         assert!(schedule.push((), PACKET, false));
         assert!(schedule.pop(start, pace).is_none());
-        assert!(schedule.pop(start + Duration::from_millis(16), pace).is_some());
+        assert!(
+            schedule
+                .pop(start + Duration::from_millis(16), pace)
+                .is_some()
+        );
         let mut accepted = 0;
         while schedule.push((), PACKET, false) {
             accepted += 1;

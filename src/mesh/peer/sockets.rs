@@ -2,7 +2,8 @@
 //! the one message by which our own DTLS says that the other side is not who was named.
 
 use std::{
-    fmt, future::Future,
+    fmt,
+    future::Future,
     io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     pin::Pin,
@@ -71,7 +72,8 @@ impl Runtime for OurRuntime {
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let options = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        if let Err(error) = options.set_recv_buffer_size(UdpSockRef::from(&socket), RECEIVE_BUFFER) {
+        if let Err(error) = options.set_recv_buffer_size(UdpSockRef::from(&socket), RECEIVE_BUFFER)
+        {
             tracing::debug!(%error, "the receive buffer stays as it is");
         }
         Ok(Arc::new(WatchedSocket {
@@ -171,7 +173,10 @@ fn refuses_certificate(datagram: &[u8]) -> bool {
         record => record,
     };
     // Type alert, any version, epoch 0 (not encrypted yet), then level fatal, bad_certificate.
-    matches!(record, [21, 254, _, 0, 0, _, _, _, _, _, _, 0, 2, 2, 42, ..])
+    matches!(
+        record,
+        [21, 254, _, 0, 0, _, _, _, _, _, _, 0, 2, 2, 42, ..]
+    )
 }
 
 #[cfg(test)]
@@ -198,7 +203,9 @@ mod tests {
 
     #[test]
     fn loopback_is_among_the_addresses() {
-        let mut addresses = EveryInterface.to_socket_addrs().expect("interfaces can be listed");
+        let mut addresses = EveryInterface
+            .to_socket_addrs()
+            .expect("interfaces can be listed");
         assert!(addresses.any(|address| address.ip().is_loopback()));
     }
 }

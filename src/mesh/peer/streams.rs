@@ -6,8 +6,10 @@ use bytes::Bytes;
 use rtc::{
     media_stream::MediaStreamTrack,
     rtcp::{
-        self, payload_feedbacks::picture_loss_indication::PictureLossIndication,
-        receiver_report::ReceiverReport, sender_report::SenderReport,
+        self,
+        payload_feedbacks::picture_loss_indication::PictureLossIndication,
+        receiver_report::ReceiverReport,
+        sender_report::SenderReport,
         transport_feedbacks::transport_layer_nack::{
             TransportLayerNack, nack_pairs_from_sequence_numbers,
         },

@@ -1,0 +1,217 @@
+//! From the network to the decoder and the speaker.
+//!
+//! ```text
+//! packets ─ reorder ─ assembly ─ 8 units ═▶ decode thread ═▶ newest picture
+//!              └▶ ask again        └▶ full: drop to the next keyframe, and ask for one
+//! ```
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    LinkConfig, LinkError,
+    assembly::Assembly,
+    remote_clock::RemoteClock,
+    reorder::{Reorder, ReorderStats},
+};
+use crate::{
+    latest::Reader,
+    media::{
+        audio::VoicePacket,
+        video::{AccessUnit, DecodeStats, DecodeThread},
+    },
+    mesh::peer::{Kind, RtpIn},
+};
+
+/// Units that may wait for the decoder; full means dropping to the next keyframe.
+const MOST_UNITS: usize = 8;
+/// The shortest pause between two requests for a keyframe.
+const KEYFRAME_PAUSE: Duration = Duration::from_millis(300);
+
+/// The decode thread and the queue before it; lives as long as the link.
+pub(super) struct Decoder {
+    thread: DecodeThread,
+    units: mpsc::Sender<AccessUnit>,
+    /// Set by the decode thread when only a keyframe helps.
+    needs_keyframe: Arc<AtomicBool>,
+}
+
+impl Decoder {
+    /// Starts the thread; `wake` is notified when something of it needs attention.
+    pub(super) fn start(config: &LinkConfig, wake: &Arc<Notify>) -> Result<Self, LinkError> {
+        let (units, input) = mpsc::channel(MOST_UNITS);
+        let needs_keyframe = Arc::new(AtomicBool::new(false));
+        let (flag, notify) = (Arc::clone(&needs_keyframe), Arc::clone(wake));
+        let thread = DecodeThread::start(
+            &format!("decode-{}", config.peer),
+            input,
+            config.picture.clone(),
+            Arc::new(move || {
+                flag.store(true, Relaxed);
+                notify.notify_one();
+            }),
+            config.record.clone(),
+        )
+        .map_err(|error| LinkError::Setup(error.to_string()))?;
+        let notify = Arc::clone(wake);
+        thread
+            .stats()
+            .on_change(Arc::new(move || notify.notify_one()));
+        Ok(Self {
+            thread,
+            units,
+            needs_keyframe,
+        })
+    }
+
+    /// Returns a reader of what the decoder has done.
+    pub(super) fn stats(&self) -> Reader<DecodeStats> {
+        self.thread.stats()
+    }
+}
+
+/// What came in so far, counted from the start of the connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct InboundStats {
+    pub(super) video_bytes: u64,
+    pub(super) audio_bytes: u64,
+}
+
+/// Received media of one connection.
+pub(super) struct Inbound {
+    ssrc: Option<u32>,
+    reorder: Reorder<RtpIn>,
+    assembly: Assembly,
+    clock: RemoteClock,
+    /// The decoder's queue was full: everything up to the next keyframe is dropped.
+    overrun: bool,
+    keyframe_wanted: bool,
+    keyframe_asked: Option<Instant>,
+    round_trip: Duration,
+    stats: InboundStats,
+    heard_sound: bool,
+}
+
+impl Inbound {
+    pub(super) fn new() -> Self {
+        Self {
+            ssrc: None,
+            reorder: Reorder::new(),
+            assembly: Assembly::new(),
+            clock: RemoteClock::new(90_000),
+            overrun: false,
+            keyframe_wanted: false,
+            keyframe_asked: None,
+            round_trip: Duration::ZERO,
+            stats: InboundStats::default(),
+            heard_sound: false,
+        }
+    }
+
+    /// Takes in a packet of pictures.
+    pub(super) fn handle_video(&mut self, packet: RtpIn, decoder: &Decoder, now: Instant) {
+        if self.ssrc != Some(packet.ssrc) {
+            self.ssrc = Some(packet.ssrc);
+            self.reorder = Reorder::new();
+            self.reorder.set_round_trip(self.round_trip);
+            self.assembly = Assembly::new();
+        }
+        self.stats.video_bytes += packet.payload.len() as u64;
+        self.reorder.push(packet.sequence, packet, now);
+        self.advance(decoder, now);
+    }
+
+    /// Takes in a packet of sound; returns true for the first.
+    pub(super) fn handle_audio(&mut self, packet: RtpIn, config: &LinkConfig) -> bool {
+        self.stats.audio_bytes += packet.payload.len() as u64;
+        config.voice.push(VoicePacket {
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            payload: packet.payload,
+            arrived: packet.arrived,
+        });
+        !std::mem::replace(&mut self.heard_sound, true)
+    }
+
+    /// Takes in how the other side's clock and time stamps belong together.
+    pub(super) fn handle_report(&mut self, kind: Kind, ntp: u64, timestamp: u32, arrived: Instant) {
+        if kind == Kind::Video {
+            self.clock.handle_report(ntp, timestamp, arrived);
+        }
+    }
+
+    /// Tells how long the way there and back is.
+    pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
+        self.round_trip = round_trip;
+        self.reorder.set_round_trip(round_trip);
+        self.clock.set_round_trip(round_trip);
+    }
+
+    /// Hands on what has become ready by time passing.
+    pub(super) fn advance(&mut self, decoder: &Decoder, now: Instant) {
+        while let Some(next) = self.reorder.pop(now) {
+            for unit in self.assembly.push(next).into_iter().flatten() {
+                self.hand_on(unit, decoder, now);
+            }
+        }
+        let asked_for = decoder.needs_keyframe.swap(false, Relaxed);
+        self.keyframe_wanted |=
+            asked_for || (self.ssrc.is_some() && self.assembly.needs_keyframe());
+    }
+
+    fn hand_on(&mut self, mut unit: AccessUnit, decoder: &Decoder, now: Instant) {
+        if unit.keyframe {
+            self.overrun = false;
+            self.keyframe_wanted = false;
+        } else if self.overrun {
+            return;
+        }
+        unit.captured = self.clock.captured(unit.timestamp, now);
+        if decoder.units.try_send(unit).is_err() {
+            tracing::debug!("the decoder does not keep up");
+            self.overrun = true;
+            self.keyframe_wanted = true;
+        }
+    }
+
+    /// Returns the stream and its packets to be asked for now.
+    pub(super) fn ask(&mut self, now: Instant) -> Option<(u32, Vec<u16>)> {
+        let missing = self.reorder.ask(now);
+        Some((self.ssrc?, missing)).filter(|(_, missing)| !missing.is_empty())
+    }
+
+    /// Returns the stream of which a keyframe is to be asked for now.
+    pub(super) fn ask_keyframe(&mut self, now: Instant) -> Option<u32> {
+        if !self.keyframe_wanted || self.keyframe_due().is_some_and(|due| now < due) {
+            return None;
+        }
+        self.keyframe_asked = Some(now);
+        self.ssrc
+    }
+
+    fn keyframe_due(&self) -> Option<Instant> {
+        let pause = KEYFRAME_PAUSE.max(self.round_trip * 2);
+        self.keyframe_asked.map(|asked| asked + pause)
+    }
+
+    /// Returns when something becomes due by time passing.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let keyframe = self.keyframe_wanted.then(|| self.keyframe_due()).flatten();
+        [self.reorder.poll_timeout(), keyframe]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Returns what came in so far.
+    pub(super) fn stats(&self) -> (InboundStats, ReorderStats) {
+        (self.stats, self.reorder.stats())
+    }
+}

@@ -1,0 +1,437 @@
+//! One peer connection of a link: the loop in which everything about it happens, in order.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use nonstop_wire::{DescriptionKind, ParticipantId, PeerMessage};
+use tokio::sync::mpsc;
+
+use super::{
+    LinkConfig, LinkError, LinkEvent, Path, PathPolicy, figures,
+    health::{Health, Verdict},
+    inbound::Inbound,
+    outbound::Outbound,
+    remote_clock::NtpClock,
+    task::Media,
+};
+use crate::{
+    clock,
+    mesh::peer::{
+        Kind, Peer, PeerError, PeerEvent, Received,
+        negotiation::{Action, Candidate, Negotiation},
+    },
+};
+
+/// How often the other side hears that we live, and how our clocks belong together.
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// How often figures go out.
+const STATS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the encoder is told the newest estimate.
+const STEER_INTERVAL: Duration = Duration::from_millis(50);
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// Most events that wait for the mesh; beyond that figures are left out, and candidates, which
+/// the next description lists again.
+const MOST_EVENTS: usize = 128;
+
+/// How a connection ended.
+pub(super) enum End {
+    /// Nobody holds the link any more.
+    Dropped,
+    /// Only a new link helps.
+    Failed(LinkError),
+    /// The other side has a new connection: make one too, beginning with this offer or our own.
+    Renew(Option<String>),
+}
+
+/// The state of one connection.
+pub(super) struct Session<'a> {
+    config: &'a LinkConfig,
+    media: &'a mut Media,
+    peer: Peer,
+    events: &'a mpsc::Sender<(ParticipantId, LinkEvent)>,
+    /// What the mesh has not taken yet.
+    untold: VecDeque<LinkEvent>,
+    offers: bool,
+    negotiation: Negotiation,
+    health: Health,
+    inbound: Inbound,
+    clock: NtpClock,
+    path: Option<Path>,
+    round_trip: Option<Duration>,
+    next_report: Instant,
+    next_stats: Instant,
+    next_steer: Instant,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        config: &'a LinkConfig,
+        media: &'a mut Media,
+        peer: Peer,
+        events: &'a mpsc::Sender<(ParticipantId, LinkEvent)>,
+        offers: bool,
+    ) -> Self {
+        let now = clock::now();
+        Self {
+            config,
+            media,
+            peer,
+            events,
+            untold: VecDeque::new(),
+            offers,
+            // Of the two, the smaller id gives way.
+            negotiation: Negotiation::new(config.me < config.peer),
+            health: Health::new(config.me > config.peer, now),
+            inbound: Inbound::new(),
+            clock: NtpClock::new(now, clock::unix_time()),
+            path: None,
+            round_trip: None,
+            next_report: now,
+            next_stats: now + STATS_INTERVAL,
+            next_steer: now,
+        }
+    }
+
+    /// Runs the connection to its end, and closes it.
+    pub(super) async fn run(
+        mut self,
+        signals: &mut mpsc::Receiver<PeerMessage>,
+        peer_events: mpsc::Receiver<PeerEvent>,
+        received: mpsc::Receiver<Received>,
+        first_offer: Option<String>,
+    ) -> End {
+        let end = match self.work(signals, peer_events, received, first_offer).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        self.media.outbound.set_active(false);
+        if tokio::time::timeout(GOODBYE, self.peer.close())
+            .await
+            .is_err()
+        {
+            tracing::debug!("the connection took too long to close");
+        }
+        end
+    }
+
+    async fn work(
+        &mut self,
+        signals: &mut mpsc::Receiver<PeerMessage>,
+        mut peer_events: mpsc::Receiver<PeerEvent>,
+        mut received: mpsc::Receiver<Received>,
+        first_offer: Option<String>,
+    ) -> Result<std::convert::Infallible, End> {
+        let now = clock::now();
+        let actions = match first_offer {
+            Some(offer) => self.negotiation.handle_offer(offer, now),
+            None if self.offers => self.negotiation.start(now),
+            None => Vec::new(),
+        };
+        self.perform(actions).await?;
+        loop {
+            let now = clock::now();
+            self.handle_time(now).await?;
+            let deadline = self.deadline().into();
+            let connected = self.health.connected();
+            let room = connected && Outbound::has_room(self.peer.flow());
+            tokio::select! {
+                biased;
+                // 1. Rare, and everything else depends on it.
+                signal = signals.recv() => match signal {
+                    Some(signal) => self.handle_signal(signal).await?,
+                    None => return Err(End::Dropped),
+                },
+                // 2. Rare too; comes from the connection's task, which must not wait.
+                Some(event) = peer_events.recv() => self.handle_peer_event(event).await?,
+                // 3. The mesh may be slow: it is offered one event at a time.
+                Ok(permit) = self.events.reserve(), if !self.untold.is_empty() => {
+                    if let Some(event) = self.untold.pop_front() {
+                        permit.send((self.config.peer, event));
+                    }
+                }
+                // 4. Sound and pictures to send; 20 ms of sound must not wait for what arrives.
+                outgoing = self.media.outbound.next(room), if connected => {
+                    self.media.outbound.send(outgoing, &mut self.peer).await;
+                }
+                // 5. What arrives; its queue is the longest.
+                Some(received) = received.recv() => self.handle_received(received).await?,
+                // 6. The decoder showed its first picture or needs a keyframe.
+                () = self.media.wake.notified() => self.handle_decoder(),
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let now_and_then = [
+            Some(self.next_stats),
+            self.negotiation.poll_timeout(),
+            self.health.poll_timeout(),
+        ];
+        let flowing = [
+            Some(self.next_report),
+            Some(self.next_steer),
+            self.inbound.poll_timeout(),
+            self.media.outbound.poll_timeout(),
+        ];
+        let flowing = flowing.into_iter().filter(|_| self.health.connected());
+        now_and_then
+            .into_iter()
+            .chain(flowing)
+            .flatten()
+            .fold(self.next_stats, Instant::min)
+    }
+
+    async fn handle_time(&mut self, now: Instant) -> Result<(), End> {
+        let actions = self.negotiation.handle_timeout(now);
+        self.perform(actions).await?;
+        let verdict = self.health.handle_timeout(now);
+        self.conclude(verdict).await?;
+        if self.health.connected() {
+            self.inbound.advance(&self.media.decoder, now);
+            if let Some((ssrc, missing)) = self.inbound.ask(now) {
+                self.peer.video.request_again(ssrc, &missing).await;
+            }
+            if let Some(ssrc) = self.inbound.ask_keyframe(now) {
+                self.peer.video.request_keyframe(ssrc).await;
+            }
+            if self.next_report <= now {
+                self.next_report = now + REPORT_INTERVAL;
+                self.media
+                    .outbound
+                    .report(&self.clock, &self.peer, now)
+                    .await;
+            }
+            self.media.outbound.steer(self.peer.flow().estimate(), now);
+            self.next_steer = now + STEER_INTERVAL;
+        }
+        if self.next_stats <= now {
+            self.next_stats = now + STATS_INTERVAL;
+            if self.health.connected() {
+                self.look_at_route().await;
+            }
+            self.tell_figures(now);
+        }
+        Ok(())
+    }
+
+    async fn handle_signal(&mut self, signal: PeerMessage) -> Result<(), End> {
+        let now = clock::now();
+        let actions = match signal {
+            PeerMessage::Description { kind, sdp } => match kind {
+                DescriptionKind::Offer => self.negotiation.handle_offer(sdp, now),
+                DescriptionKind::Answer => self.negotiation.handle_answer(sdp),
+            },
+            PeerMessage::Candidate {
+                candidate,
+                sdp_mid,
+                sdp_mline_index,
+                username_fragment,
+            } if !candidate.is_empty() => self.negotiation.handle_candidate(Candidate {
+                line: candidate,
+                mid: sdp_mid,
+                index: sdp_mline_index,
+                ufrag: username_fragment,
+            }),
+            _ => Vec::new(),
+        };
+        self.perform(actions).await
+    }
+
+    async fn perform(&mut self, actions: Vec<Action>) -> Result<(), End> {
+        for action in actions {
+            tracing::debug!(peer = %self.config.peer, action = action.name(), "negotiation");
+            match action {
+                Action::Offer { restart } => {
+                    let sdp = self.peer.offer(restart).await.map_err(failed)?;
+                    self.tell_description(DescriptionKind::Offer, sdp);
+                }
+                Action::SendAgain => {
+                    if let Some((sdp, is_offer)) = self.peer.local_description().await {
+                        let kind = match is_offer {
+                            true => DescriptionKind::Offer,
+                            false => DescriptionKind::Answer,
+                        };
+                        self.tell_description(kind, sdp);
+                    }
+                }
+                Action::Rollback => self.peer.roll_back().await.map_err(failed)?,
+                Action::Accept(sdp) => {
+                    let sdp = self.peer.accept(sdp).await.map_err(failed)?;
+                    self.tell_description(DescriptionKind::Answer, sdp);
+                }
+                Action::Apply(sdp) => self.peer.apply(sdp).await.map_err(failed)?,
+                Action::Add(candidate) => {
+                    let relayed = candidate.line.contains(" typ relay");
+                    if relayed && self.config.path == PathPolicy::Only(Path::Direct) {
+                        continue;
+                    }
+                    if let Err(error) = self.peer.add(candidate).await {
+                        // One way less, of several.
+                        tracing::debug!(%error, "a candidate cannot be used");
+                    }
+                }
+                Action::Renew(offer) => return Err(End::Renew(offer)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_peer_event(&mut self, event: PeerEvent) -> Result<(), End> {
+        let now = clock::now();
+        let verdict = match event {
+            PeerEvent::Candidate(candidate) => {
+                self.tell(LinkEvent::Signal(PeerMessage::Candidate {
+                    candidate: candidate.line,
+                    sdp_mid: candidate.mid,
+                    sdp_mline_index: candidate.index,
+                    username_fragment: candidate.ufrag,
+                }));
+                None
+            }
+            PeerEvent::Connected => self.health.handle_connected(now),
+            PeerEvent::Lost => self.health.handle_lost(now),
+            PeerEvent::Closed => self.health.handle_closed(now),
+            PeerEvent::CertificateRefused => return Err(End::Failed(LinkError::WrongParty)),
+        };
+        self.conclude(verdict).await
+    }
+
+    async fn conclude(&mut self, verdict: Option<Verdict>) -> Result<(), End> {
+        match verdict {
+            None => {}
+            Some(Verdict::Connected) => {
+                self.peer.learn_streams().await.map_err(failed)?;
+                self.media.outbound.set_active(true);
+                self.look_at_route().await;
+                self.tell(LinkEvent::Connected(self.path.unwrap_or(Path::Direct)));
+            }
+            Some(Verdict::Interrupted) => {
+                self.media.outbound.set_active(false);
+                self.tell(LinkEvent::Interrupted);
+            }
+            Some(Verdict::Restart) => {
+                let actions = self.negotiation.restart(clock::now());
+                Box::pin(self.perform(actions)).await?;
+            }
+            Some(Verdict::Failed) => return Err(End::Failed(LinkError::NoPath)),
+        }
+        Ok(())
+    }
+
+    async fn handle_received(&mut self, received: Received) -> Result<(), End> {
+        let now = clock::now();
+        let mut heard = now;
+        match received {
+            Received::Rtp(Kind::Video, packet) => {
+                heard = packet.arrived;
+                self.inbound.handle_video(packet, &self.media.decoder, now);
+            }
+            Received::Rtp(Kind::Audio, packet) => {
+                heard = packet.arrived;
+                if self.inbound.handle_audio(packet, self.config)
+                    && !std::mem::replace(&mut self.media.heard, true)
+                {
+                    self.tell(LinkEvent::FirstAudio);
+                }
+            }
+            Received::KeyframeRequest => self.media.outbound.handle_keyframe_request(now),
+            Received::SenderReport {
+                kind,
+                ntp,
+                timestamp,
+                arrived,
+            } => self.inbound.handle_report(kind, ntp, timestamp, arrived),
+            Received::ReceptionReport {
+                last_sender_report,
+                delay,
+                arrived,
+            } => {
+                if let Some(trip) = self.clock.round_trip(last_sender_report, delay, arrived) {
+                    self.handle_round_trip(trip);
+                }
+            }
+            Received::Alive(at) => heard = at,
+        }
+        let verdict = self.health.handle_heard(heard);
+        self.conclude(verdict).await
+    }
+
+    fn handle_decoder(&mut self) {
+        let shown = self
+            .media
+            .sources
+            .decode
+            .newest()
+            .is_some_and(|stats| stats.frames > 0);
+        if shown && !std::mem::replace(&mut self.media.seen, true) {
+            self.tell(LinkEvent::FirstVideoFrame);
+        }
+    }
+
+    fn handle_round_trip(&mut self, round_trip: Duration) {
+        // Smoothed as in TCP (RFC 6298 section 2).
+        let smooth = match self.round_trip {
+            Some(old) => old * 7 / 8 + round_trip / 8,
+            None => round_trip,
+        };
+        self.round_trip = Some(smooth);
+        self.inbound.set_round_trip(smooth);
+    }
+
+    async fn look_at_route(&mut self) {
+        let Some(route) = self.peer.route().await else {
+            return;
+        };
+        if let (None, Some(round_trip)) = (self.round_trip, route.round_trip_time) {
+            self.handle_round_trip(round_trip);
+        }
+        let path = match route.relayed {
+            true => Path::TurnUdp,
+            false => Path::Direct,
+        };
+        let before = self.path.replace(path);
+        if before.is_some_and(|before| before != path) {
+            self.peer.flow().path_changed();
+            self.tell(LinkEvent::PathChanged(path));
+        }
+    }
+
+    fn tell_figures(&mut self, now: Instant) {
+        let stats = self.media.figures.take(
+            now,
+            &self.media.outbound,
+            &self.inbound,
+            self.peer.flow(),
+            &self.media.sources,
+        );
+        let path = self.path.filter(|_| self.health.connected());
+        let stats = figures::with_path(stats, path, self.round_trip);
+        // The mesh is behind: newer figures come in a second.
+        if self.untold.len() < MOST_EVENTS / 2 {
+            self.untold.push_back(LinkEvent::Stats(Box::new(stats)));
+        }
+    }
+
+    fn tell_description(&mut self, kind: DescriptionKind, sdp: String) {
+        self.tell(LinkEvent::Signal(PeerMessage::Description { kind, sdp }));
+    }
+
+    fn tell(&mut self, event: LinkEvent) {
+        if self.untold.len() < MOST_EVENTS {
+            self.untold.push_back(event);
+        } else {
+            tracing::warn!(peer = %self.config.peer, "the mesh does not listen: an event is lost");
+        }
+    }
+}
+
+fn failed(error: PeerError) -> End {
+    End::Failed(match error {
+        PeerError::Setup(error) => LinkError::Setup(error.to_string()),
+        PeerError::BadDescription(error) => LinkError::BadDescription(error.to_string()),
+    })
+}

@@ -1,0 +1,156 @@
+//! The task of one link: owns the threads of its media and one peer connection after another.
+//!
+//! A connection is replaced only when the other side comes with a new certificate; everything
+//! else (another path, a network that changed) is a restart within it. Media threads stay.
+
+use std::sync::Arc;
+
+use nonstop_rate::Limits;
+use nonstop_wire::{ParticipantId, PeerMessage};
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    LinkConfig, LinkError, LinkEvent, Path, PathPolicy,
+    figures::{Figures, Sources},
+    inbound::Decoder,
+    outbound::Outbound,
+    session::{End, Session},
+};
+use crate::{
+    clock,
+    mesh::peer::{Peer, PeerConfig},
+};
+
+/// Packets and reports that may wait for the link; more are lost like on the network. A second at
+/// 4 Mb/s: the task drains it whenever it runs.
+const MOST_RECEIVED: usize = 512;
+/// Events of the connection that may wait: each interface finds a few candidates.
+const MOST_PEER_EVENTS: usize = 128;
+
+/// What outlives a connection.
+pub(super) struct Media {
+    pub(super) outbound: Outbound,
+    pub(super) decoder: Decoder,
+    pub(super) sources: Sources,
+    pub(super) figures: Figures,
+    /// Notified when the decoder has something to tell.
+    pub(super) wake: Arc<Notify>,
+    /// Whether the first picture was told of.
+    pub(super) seen: bool,
+    /// Whether the first sound was told of.
+    pub(super) heard: bool,
+}
+
+impl Media {
+    fn start(config: &LinkConfig) -> Result<Self, LinkError> {
+        let now = clock::now();
+        let wake = Arc::new(Notify::new());
+        let outbound = Outbound::start(config, now)?;
+        let decoder = Decoder::start(config, &wake)?;
+        let sources = Sources {
+            encode: outbound.encode_stats(),
+            decode: decoder.stats(),
+            voice: config.voice.stats(),
+        };
+        Ok(Self {
+            outbound,
+            decoder,
+            sources,
+            figures: Figures::new(now),
+            wake,
+            seen: false,
+            heard: false,
+        })
+    }
+}
+
+/// Runs a link until its queue of signals is closed or only a new link helps.
+pub(super) async fn run(
+    config: LinkConfig,
+    mut signals: mpsc::Receiver<PeerMessage>,
+    events: mpsc::Sender<(ParticipantId, LinkEvent)>,
+) {
+    if let Err(error) = run_connections(&config, &mut signals, &events).await {
+        tracing::info!(peer = %config.peer, %error, "the link failed");
+        // The mesh has gone where this fails, and nobody needs to know.
+        let _ = events.send((config.peer, LinkEvent::Failed(error))).await;
+    }
+}
+
+async fn run_connections(
+    config: &LinkConfig,
+    signals: &mut mpsc::Receiver<PeerMessage>,
+    events: &mpsc::Sender<(ParticipantId, LinkEvent)>,
+) -> Result<(), LinkError> {
+    let mut media = Media::start(config)?;
+    let mut offers = config.initiator;
+    let mut first_offer = None;
+    loop {
+        let (peer_events_in, peer_events) = mpsc::channel(MOST_PEER_EVENTS);
+        let (received_in, received) = mpsc::channel(MOST_RECEIVED);
+        let peer = Peer::open(PeerConfig {
+            received: received_in,
+            events: peer_events_in,
+            ..peer_config(config)?
+        })
+        .await
+        .map_err(|error| LinkError::Setup(error.to_string()))?;
+        media.figures.restart();
+        let session = Session::new(config, &mut media, peer, events, offers);
+        match session
+            .run(signals, peer_events, received, first_offer.take())
+            .await
+        {
+            End::Dropped => return Ok(()),
+            End::Failed(error) => return Err(error),
+            End::Renew(offer) => {
+                tracing::debug!(peer = %config.peer, "the other side began anew");
+                offers = offer.is_none();
+                first_offer = offer;
+            }
+        }
+    }
+}
+
+/// Returns what a connection is made from; its channels are still loose ends.
+fn peer_config(config: &LinkConfig) -> Result<PeerConfig, LinkError> {
+    let mut ice_servers = config.ice_servers.clone();
+    let is_turn = |url: &String| url.starts_with("turn");
+    let has_turn = ice_servers
+        .iter()
+        .any(|server| server.urls.iter().any(is_turn));
+    let relayed_only = match config.path {
+        PathPolicy::Auto => false,
+        PathPolicy::Only(Path::Direct) => {
+            for server in &mut ice_servers {
+                server.urls.retain(|url| !is_turn(url));
+            }
+            ice_servers.retain(|server| !server.urls.is_empty());
+            false
+        }
+        PathPolicy::Only(Path::TurnUdp) if has_turn => true,
+        PathPolicy::Only(Path::TurnUdp) => {
+            return Err(LinkError::Setup(
+                "the server names no TURN server".to_owned(),
+            ));
+        }
+        PathPolicy::Only(path) => {
+            return Err(LinkError::Setup(format!(
+                "the path {path} is not supported yet"
+            )));
+        }
+    };
+    let defaults = Limits::default();
+    let ceiling = config.max_bitrate.unwrap_or(defaults.ceiling);
+    Ok(PeerConfig {
+        ice_servers,
+        relayed_only,
+        limits: Limits {
+            start: defaults.start.min(ceiling),
+            floor: defaults.floor.min(ceiling),
+            ceiling,
+        },
+        events: mpsc::channel(1).0,
+        received: mpsc::channel(1).0,
+    })
+}
