@@ -17,6 +17,8 @@ mod remote_clock;
 mod reorder;
 mod session;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 

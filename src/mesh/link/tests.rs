@@ -1,0 +1,291 @@
+//! Two links in one process, over real sockets on loopback.
+
+use std::{sync::Weak, time::Instant};
+
+use tokio::{task::JoinSet, time::timeout};
+
+use super::*;
+use crate::{
+    clock,
+    media::{
+        AudioSink, AudioSource, VideoSource,
+        audio::{AudioConfig, Processing},
+        video::{Capture, test_card::read_counter},
+    },
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What becomes of a message on its way: it is passed on, changed, repeated or lost.
+type Carrier = Box<dyn FnMut(PeerMessage) -> Vec<PeerMessage> + Send>;
+
+fn faithful() -> Carrier {
+    Box::new(|message| vec![message])
+}
+
+/// One side: a link, what it is fed with, and what it tells.
+struct Side {
+    _link: Arc<Link>,
+    events: mpsc::Receiver<LinkEvent>,
+    picture: Latest<VideoFrame>,
+    voice: Arc<Voice>,
+    started: Instant,
+    _camera: Capture,
+    _audio: Audio,
+    _carrier: JoinSet<()>,
+}
+
+struct Ends {
+    out: mpsc::Receiver<(ParticipantId, LinkEvent)>,
+    side: Box<dyn FnOnce(mpsc::Receiver<LinkEvent>, JoinSet<()>) -> Side>,
+    link: Arc<Link>,
+}
+
+fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
+    let camera = Capture::start(VideoSource::TestCard, Size::new(640, 360), 15);
+    let audio = Audio::start(AudioConfig {
+        microphone: AudioSource::Tone,
+        speaker: AudioSink::None,
+        processing: Processing::default(),
+    });
+    let voice = Arc::new(audio.add_voice(None));
+    let picture = Latest::new();
+    let (events, out) = mpsc::channel(256);
+    let started = clock::now();
+    let config = LinkConfig {
+        me: ParticipantId::from_bits(me),
+        peer: ParticipantId::from_bits(peer),
+        initiator,
+        ice_servers: Vec::new(),
+        path: PathPolicy::Auto,
+        max_bitrate: None,
+        max_size: Size::new(640, 360),
+        camera: camera.frames(),
+        audio: audio.clone(),
+        voice: Arc::clone(&voice),
+        picture: picture.clone(),
+        record: None,
+    };
+    let link = Arc::new(Link::start(config, events));
+    let same = Arc::clone(&link);
+    let side = Box::new(move |events, carrier| Side {
+        _link: same,
+        events,
+        picture,
+        voice,
+        started,
+        _camera: camera,
+        _audio: audio,
+        _carrier: carrier,
+    });
+    Ends { out, side, link }
+}
+
+/// Carries what one link says to the other, and hands on everything else.
+fn carry(
+    mut out: mpsc::Receiver<(ParticipantId, LinkEvent)>,
+    to: Weak<Link>,
+    mut carrier: Carrier,
+) -> (mpsc::Receiver<LinkEvent>, JoinSet<()>) {
+    let (events_in, events) = mpsc::channel(4096);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        while let Some((_, event)) = out.recv().await {
+            match event {
+                LinkEvent::Signal(message) => {
+                    for message in carrier(message) {
+                        if let Some(to) = to.upgrade() {
+                            to.signal(message);
+                        }
+                    }
+                }
+                event => {
+                    let _ = events_in.try_send(event);
+                }
+            }
+        }
+    });
+    (events, task)
+}
+
+/// Two sides that talk to each other; the first has the larger id, so the second gives way.
+fn pair(initiators: (bool, bool), carriers: (Carrier, Carrier)) -> (Side, Side) {
+    let (one, two) = (begin(2, 1, initiators.0), begin(1, 2, initiators.1));
+    let (events, task) = carry(one.out, Arc::downgrade(&two.link), carriers.0);
+    let first = (one.side)(events, task);
+    let (events, task) = carry(two.out, Arc::downgrade(&one.link), carriers.1);
+    (first, (two.side)(events, task))
+}
+
+impl Side {
+    async fn wait_for<T>(&mut self, what: &str, pick: impl Fn(&LinkEvent) -> Option<T>) -> T {
+        let found = timeout(PATIENCE, async {
+            loop {
+                let event = self.events.recv().await.expect("the link goes on");
+                if let Some(found) = pick(&event) {
+                    return found;
+                }
+            }
+        });
+        match found.await {
+            Ok(found) => found,
+            Err(_) => panic!("{what}: did not happen"),
+        }
+    }
+
+    async fn connected(&mut self) {
+        let connected = |event: &LinkEvent| matches!(event, LinkEvent::Connected(_)).then_some(());
+        self.wait_for("connected", connected).await;
+    }
+
+    async fn interrupted(&mut self) {
+        let interrupted = |event: &LinkEvent| matches!(event, LinkEvent::Interrupted).then_some(());
+        self.wait_for("interrupted", interrupted).await;
+    }
+
+    async fn failed(&mut self) -> LinkError {
+        let failed = |event: &LinkEvent| match event {
+            LinkEvent::Failed(error) => Some(error.clone()),
+            _ => None,
+        };
+        self.wait_for("failed", failed).await
+    }
+
+    async fn stats(&mut self) -> LinkStats {
+        let stats = |event: &LinkEvent| match event {
+            LinkEvent::Stats(stats) => Some(stats.as_ref().clone()),
+            _ => None,
+        };
+        self.wait_for("figures", stats).await
+    }
+
+    /// Waits until so many pictures with rising counters came, and returns their counters.
+    async fn counters(&mut self, many: usize) -> Vec<u32> {
+        let mut pictures = self.picture.reader();
+        let mut counters = Vec::new();
+        let seen = timeout(PATIENCE, async {
+            while counters.len() < many {
+                if let Some(picture) = pictures.take_new() {
+                    counters.push(read_counter(&picture).expect("the picture is intact"));
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(seen.await.is_ok(), "only these came: {counters:?}");
+        counters
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_and_sound_arrive_both_ways() {
+    let (mut one, mut two) = pair((true, false), (faithful(), faithful()));
+    one.connected().await;
+    eprintln!("connected after {:?}", one.started.elapsed());
+    two.connected().await;
+    for side in [&mut one, &mut two] {
+        let first = |event: &LinkEvent| matches!(event, LinkEvent::FirstVideoFrame).then_some(());
+        side.wait_for("first picture", first).await;
+        eprintln!("first picture after {:?}", side.started.elapsed());
+        let counters = side.counters(15).await;
+        assert!(counters.is_sorted(), "{counters:?}");
+        assert!(counters[14] > counters[0]);
+    }
+    let mut stats = one.stats().await;
+    for _ in 0..4 {
+        stats = one.stats().await;
+    }
+    eprintln!("{stats:?}");
+    assert_eq!(stats.path, Some(Path::Direct));
+    assert!(stats.round_trip_time.is_some_and(|trip| trip < Duration::from_secs(1)));
+    assert!(stats.estimate.is_some());
+    assert!(stats.video_sent.is_some_and(|rate| rate > Bitrate::from_kbps(10)));
+    assert!(stats.video_received.is_some_and(|rate| rate > Bitrate::from_kbps(10)));
+    assert!(stats.frames_decoded.is_some_and(|frames| frames > 0));
+    let delay = stats.capture_to_display.expect("sender reports came");
+    assert!(delay < Duration::from_secs(2), "{delay:?}");
+    let heard = one.voice.stats().newest().expect("sound came");
+    assert!(heard.received > 20, "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_offers_that_cross_end_in_one_connection() {
+    let (mut one, mut two) = pair((true, true), (faithful(), faithful()));
+    one.connected().await;
+    two.connected().await;
+    one.counters(3).await;
+    two.counters(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn candidates_may_come_before_the_description() {
+    let mut held = None;
+    let mut candidates = 0;
+    // The offer arrives only after some candidates.
+    let late: Carrier = Box::new(move |message| match message {
+        PeerMessage::Description { .. } => {
+            held = Some(message);
+            Vec::new()
+        }
+        candidate => {
+            candidates += 1;
+            std::iter::once(candidate)
+                .chain(held.take_if(|_| candidates > 0))
+                .collect()
+        }
+    });
+    let (mut one, mut two) = pair((true, false), (late, faithful()));
+    one.connected().await;
+    two.connected().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_that_is_lost_is_made_again_with_its_candidates() {
+    let mut lost = 0;
+    let lossy: Carrier = Box::new(move |message| {
+        lost += 1;
+        if lost <= 4 { Vec::new() } else { vec![message] }
+    });
+    let (mut one, mut two) = pair((true, false), (lossy, faithful()));
+    one.connected().await;
+    two.connected().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_side_that_vanishes_is_noticed_and_a_new_link_takes_its_place() {
+    let (mut one, mut two) = pair((true, false), (faithful(), faithful()));
+    one.connected().await;
+    two.connected().await;
+    drop(two);
+    let gone = clock::now();
+    one.interrupted().await;
+    assert!(gone.elapsed() < Duration::from_secs(5));
+    assert_eq!(one.failed().await, LinkError::NoPath);
+}
+
+/// Puts another certificate's fingerprint into every description.
+fn impostor() -> Carrier {
+    Box::new(|message| match message {
+        PeerMessage::Description { kind, sdp } => {
+            let other = format!("a=fingerprint:sha-256 {}", ["AB"; 32].join(":"));
+            let sdp = sdp
+                .lines()
+                .map(|line| if line.starts_with("a=fingerprint:") { &other } else { line })
+                .map(|line| format!("{line}\r\n"))
+                .collect();
+            vec![PeerMessage::Description { kind, sdp }]
+        }
+        other => vec![other],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swapped_fingerprint_is_refused_and_no_media_flows() {
+    for offers in [true, false] {
+        let (one, mut two) = pair((offers, !offers), (impostor(), faithful()));
+        assert_eq!(two.failed().await, LinkError::WrongParty);
+        for side in [&one, &two] {
+            assert!(side.picture.reader().take_new().is_none());
+            assert_eq!(side.voice.stats().newest().map_or(0, |voice| voice.received), 0);
+        }
+    }
+}
