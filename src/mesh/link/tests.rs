@@ -196,10 +196,22 @@ async fn pictures_and_sound_arrive_both_ways() {
     }
     eprintln!("{stats:?}");
     assert_eq!(stats.path, Some(Path::Direct));
-    assert!(stats.round_trip_time.is_some_and(|trip| trip < Duration::from_secs(1)));
+    assert!(
+        stats
+            .round_trip_time
+            .is_some_and(|trip| trip < Duration::from_secs(1))
+    );
     assert!(stats.estimate.is_some());
-    assert!(stats.video_sent.is_some_and(|rate| rate > Bitrate::from_kbps(10)));
-    assert!(stats.video_received.is_some_and(|rate| rate > Bitrate::from_kbps(10)));
+    assert!(
+        stats
+            .video_sent
+            .is_some_and(|rate| rate > Bitrate::from_kbps(10))
+    );
+    assert!(
+        stats
+            .video_received
+            .is_some_and(|rate| rate > Bitrate::from_kbps(10))
+    );
     assert!(stats.frames_decoded.is_some_and(|frames| frames > 0));
     let delay = stats.capture_to_display.expect("sender reports came");
     assert!(delay < Duration::from_secs(2), "{delay:?}");
@@ -269,7 +281,13 @@ fn impostor() -> Carrier {
             let other = format!("a=fingerprint:sha-256 {}", ["AB"; 32].join(":"));
             let sdp = sdp
                 .lines()
-                .map(|line| if line.starts_with("a=fingerprint:") { &other } else { line })
+                .map(|line| {
+                    if line.starts_with("a=fingerprint:") {
+                        &other
+                    } else {
+                        line
+                    }
+                })
                 .map(|line| format!("{line}\r\n"))
                 .collect();
             vec![PeerMessage::Description { kind, sdp }]
@@ -285,7 +303,13 @@ async fn a_swapped_fingerprint_is_refused_and_no_media_flows() {
         assert_eq!(two.failed().await, LinkError::WrongParty);
         for side in [&one, &two] {
             assert!(side.picture.reader().take_new().is_none());
-            assert_eq!(side.voice.stats().newest().map_or(0, |voice| voice.received), 0);
+            assert_eq!(
+                side.voice
+                    .stats()
+                    .newest()
+                    .map_or(0, |voice| voice.received),
+                0
+            );
         }
     }
 }
