@@ -5,7 +5,7 @@ mod client;
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use client::{Client, PATIENCE, id, join, serve};
-use nonstop_server::{Config, IceConfig, Server, StartError, Timing, TlsFiles};
+use nonstop_server::{Config, IceConfig, Rate, Server, StartError, Timing, TlsFiles};
 use nonstop_wire::{
     ClientMessage, DepartureReason, ErrorCode, IceServer, MAX_SEALED, ServerMessage, Token,
 };
@@ -341,6 +341,38 @@ async fn a_connection_without_a_sign_of_life_is_away() {
         })
     );
     drop(bob);
+}
+
+#[tokio::test]
+async fn whoever_reads_too_slowly_is_cut_and_the_others_go_on() {
+    let mut config = Config::default();
+    config.limits.messages = Rate {
+        burst: 1e6,
+        per_second: 1e6,
+    };
+    let (_server, address) = serve(config).await;
+    let (mut ann, _) = Client::join(address, "standup", 1).await;
+    let (deaf, _) = Client::join(address, "standup", 2).await;
+    let (mut eve, _) = Client::join(address, "standup", 3).await;
+    // 64 MB: more than any system holds back for a connection, and more than the queue.
+    let sealed = "A".repeat(MAX_SEALED);
+    for _ in 0..64 * 1024 * 1024 / MAX_SEALED {
+        ann.say(2, &sealed).await;
+    }
+    ann.say(3, "AQ").await;
+    assert_eq!(
+        eve.next().await,
+        Some(ServerMessage::Away { participant: id(2) })
+    );
+    let sealed = "AQ".to_owned();
+    assert_eq!(
+        eve.next().await,
+        Some(ServerMessage::Message {
+            from: id(1),
+            sealed
+        })
+    );
+    drop(deaf);
 }
 
 async fn assert_refused(client: &mut Client, expected: ErrorCode) {

@@ -200,7 +200,8 @@ pub enum DepartureReason {
     Unknown,
 }
 
-/// Which kind of refusal.
+/// Which kind of refusal. After each of them but [`Self::NoSuchParticipant`] the server closes
+/// the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
@@ -229,22 +230,6 @@ pub enum ErrorCode {
     /// A code this version does not know.
     #[serde(other)]
     Unknown,
-}
-
-impl ErrorCode {
-    /// Tells whether the server closes the connection after this refusal. After the others the
-    /// connection goes on as if the refused message had not been sent.
-    pub const fn closes(self) -> bool {
-        !matches!(self, Self::NoSuchParticipant | Self::Unknown)
-    }
-
-    /// Tells whether connecting again in the same way can succeed later.
-    pub const fn passes(self) -> bool {
-        matches!(
-            self,
-            Self::RoomFull | Self::ServerFull | Self::TooFast | Self::Unknown
-        )
-    }
 }
 
 /// Finds out whether what could not be read is a `join` of another version.
