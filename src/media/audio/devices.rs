@@ -5,7 +5,7 @@
 //! Listing opens no device: with some drivers that takes seconds.
 
 use cpal::{
-    BufferSize, Device, ErrorKind, Host, HostId, SampleFormat, StreamConfig,
+    BufferSize, Device, ErrorKind, Host, SampleFormat, StreamConfig,
     traits::{DeviceTrait, HostTrait},
 };
 
@@ -71,7 +71,7 @@ fn names(host: &Host, direction: Direction) -> Vec<String> {
         let name = device.to_string();
         if !names.contains(&name) {
             names.push(name);
-        } else if host.id() != alsa() {
+        } else if !lists_twice(host) {
             names.push(id);
         }
     }
@@ -83,7 +83,7 @@ fn listed(host: &Host, device: &Device, direction: Direction) -> Option<String> 
     let id = id(device)?;
     let hardware_once = id.starts_with("plughw:");
     let loops_back = direction == Direction::Input && id.ends_with(".monitor");
-    let chosen = if host.id() == alsa() {
+    let chosen = if lists_twice(host) {
         hardware_once
     } else {
         !loops_back
@@ -93,34 +93,73 @@ fn listed(host: &Host, device: &Device, direction: Direction) -> Option<String> 
 
 /// ALSA lists each device under a dozen names; the others list each device once.
 #[cfg(target_os = "linux")]
-fn alsa() -> HostId {
-    HostId::Alsa
+fn lists_twice(host: &Host) -> bool {
+    host.id() == cpal::HostId::Alsa
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lists_twice(_host: &Host) -> bool {
+    false
+}
+
+/// Tells whether a sound server stands between us and the devices.
+#[cfg(target_os = "linux")]
+fn is_server(host: &Host) -> bool {
+    host.id() == cpal::HostId::PulseAudio
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_server(_host: &Host) -> bool {
+    false
 }
 
 fn id(device: &Device) -> Option<String> {
     device.id().ok().map(|id| id.id().to_owned())
 }
 
+/// A device, and the way back to where it was found.
+pub(super) struct Found {
+    host: Host,
+    name: Option<String>,
+    direction: Direction,
+    pub(super) device: Device,
+}
+
 /// Finds the device with a name (as listed, or the system's own), or the default one.
-pub(super) fn find(name: Option<&str>, direction: Direction) -> Result<Device, DeviceTrouble> {
+pub(super) fn find(name: Option<&str>, direction: Direction) -> Result<Found, DeviceTrouble> {
     let host = host().ok_or(DeviceTrouble::Missing)?;
-    let found = match name {
-        None => match direction {
-            Direction::Input => host.default_input_device(),
-            Direction::Output => host.default_output_device(),
-        },
-        Some(name) => {
-            let devices = all(&host, direction);
-            let listed = |device: &&Device| {
-                listed(&host, device, direction).is_some() && device.to_string() == name
-            };
-            (devices.iter().find(listed))
-                .or_else(|| devices.iter().find(|d| id(d).as_deref() == Some(name)))
-                .or_else(|| devices.iter().find(|d| d.to_string() == name))
-                .cloned()
-        }
+    let device = match (name, direction) {
+        (Some(name), _) => named(&host, name, direction),
+        (None, Direction::Input) => host.default_input_device(),
+        (None, Direction::Output) => host.default_output_device(),
     };
-    found.ok_or(DeviceTrouble::Missing)
+    Ok(Found {
+        device: device.ok_or(DeviceTrouble::Missing)?,
+        name: name.map(str::to_owned),
+        host,
+        direction,
+    })
+}
+
+fn named(host: &Host, name: &str, direction: Direction) -> Option<Device> {
+    let devices = all(host, direction);
+    let listed =
+        |device: &&Device| listed(host, device, direction).is_some() && device.to_string() == name;
+    (devices.iter().find(listed))
+        .or_else(|| devices.iter().find(|d| id(d).as_deref() == Some(name)))
+        .or_else(|| devices.iter().find(|d| d.to_string() == name))
+        .cloned()
+}
+
+impl Found {
+    /// Tells whether a device that was chosen by name is gone without an error: a sound server
+    /// moves its stream to another device, which the person did not choose.
+    pub(super) fn is_replaced(&self) -> bool {
+        let Some(name) = &self.name else {
+            return false;
+        };
+        is_server(&self.host) && named(&self.host, name, self.direction).is_none()
+    }
 }
 
 /// Returns the formats to try, best first: what needs no conversion here, then what nearly

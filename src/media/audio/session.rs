@@ -33,6 +33,8 @@ const OPENING: Duration = Duration::from_secs(6);
 const REST: Duration = Duration::from_secs(2);
 /// How often a thread that holds a device looks up.
 const LOOK: Duration = Duration::from_millis(100);
+/// Once a second, the chosen device is looked for in the sound server's list.
+const LOOKS_A_LISTING: u32 = 10;
 /// Callback sizes to try, in 48 kHz samples: a size that is too small for a device may give no
 /// callback and no error at all.
 const PERIODS: [u32; 4] = [480, 960, 1920, 4800];
@@ -263,10 +265,10 @@ fn hold_open<E>(
     event: &SyncSender<Result<Running<E>, DeviceTrouble>>,
     held: &Receiver<()>,
 ) -> Result<(), DeviceTrouble> {
-    let device = devices::find(name, direction)?;
+    let found = devices::find(name, direction)?;
     let (failures, failed) = sync_channel(1);
     let signs = Arc::new(Signs::default());
-    let (stream, end, rate) = open(&device, direction, build, period, &signs, &failures)?;
+    let (stream, end, rate) = open(&found.device, direction, build, period, &signs, &failures)?;
     let running = Running {
         end,
         rate,
@@ -279,7 +281,7 @@ fn hold_open<E>(
     }
     // May hang where nothing comes from the device; the keeper then sees it silent.
     stream.play().map_err(|e| devices::trouble(&e, true))?;
-    loop {
+    for look in 1.. {
         match held.recv_timeout(LOOK) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
@@ -287,7 +289,11 @@ fn hold_open<E>(
         if let Ok(error) = failed.try_recv() {
             return Err(devices::trouble(&error, true));
         }
+        if look % LOOKS_A_LISTING == 0 && found.is_replaced() {
+            return Err(DeviceTrouble::Unplugged);
+        }
     }
+    Ok(())
 }
 
 fn open<E>(
