@@ -57,14 +57,7 @@ impl Capture {
     pub fn start(source: VideoSource, max_size: Size, max_fps: u32) -> Self {
         let (frames, state) = (Latest::new(), Latest::new());
         let (alive, ended) = sync_channel(1);
-        let outlet = Outlet {
-            frames: frames.clone(),
-            state: state.clone(),
-            shown: None,
-            max_size,
-            max_fps: max_fps.max(1),
-            ended,
-        };
+        let outlet = Outlet::new(frames.clone(), state.clone(), max_size, max_fps, ended);
         let alive = match source {
             VideoSource::None => None,
             source => {
@@ -117,6 +110,24 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
+    /// Makes the thread's side; it is told to end by the other end of `ended` being dropped.
+    pub(super) fn new(
+        frames: Latest<VideoFrame>,
+        state: Latest<CaptureState>,
+        max_size: Size,
+        max_fps: u32,
+        ended: Receiver<()>,
+    ) -> Self {
+        Self {
+            frames,
+            state,
+            shown: None,
+            max_size,
+            max_fps: max_fps.max(1),
+            ended,
+        }
+    }
+
     /// Hands out a picture of the source `name`.
     pub(super) fn picture(&mut self, name: &str, frame: VideoFrame) {
         let size = frame.size();

@@ -9,6 +9,7 @@
 
 mod camera;
 mod capture;
+pub mod convert;
 mod decode_thread;
 pub mod decoder;
 mod encode_thread;
