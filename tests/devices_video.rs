@@ -19,7 +19,7 @@ use nonstop::{
     clock,
     latest::{Reader, Wait},
     media::{
-        DeviceTrouble, Size, VideoSource,
+        DeviceTrouble, Size, VideoFrame, VideoSource,
         video::{Capture, CaptureState, cameras},
     },
 };
@@ -89,7 +89,7 @@ fn a_camera_delivers_pictures_of_what_it_sees() {
     );
     assert!(taken.iter().all(|frame| frame.size() == first.size()));
     assert!(first.size().width <= WANTED.width && first.size().height <= WANTED.height);
-    assert!(taken.is_sorted_by_key(|frame| frame.captured()));
+    assert!(taken.is_sorted_by_key(VideoFrame::captured));
     let darkest = first.y().iter().min();
     let brightest = first.y().iter().max();
     assert!(darkest < brightest, "the picture is blank");

@@ -122,8 +122,9 @@ impl Stream {
         let mut refusal = None;
         // A driver may list what it then refuses, or sets differently.
         for format in best_first(formats, wish).into_iter().take(5) {
-            match camera.set_camera_format(from_ours(format)) {
-                Ok(()) => {
+            let exactly = RequestedFormatType::Exact(from_ours(format));
+            match camera.set_camera_requset(RequestedFormat::with_formats(exactly, &PACKINGS)) {
+                Ok(_) => {
                     refusal = None;
                     tracing::debug!(?format, "camera format");
                     break;
