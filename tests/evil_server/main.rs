@@ -71,7 +71,8 @@ async fn a_message_delivered_as_somebody_elses_is_refused() {
     // The true messages came as well, and the false ones did no harm to them.
     let ids = [ann.id, bob.id, eve.id];
     for person in [&mut ann, &mut bob, &mut eve] {
-        for other in ids.into_iter().filter(|id| *id != person.id) {
+        let me = person.id;
+        for other in ids.into_iter().filter(|id| *id != me) {
             person.until_heard(other).await;
         }
         assert_eq!(person.met().len(), 2);

@@ -17,8 +17,8 @@ use tokio::{sync::mpsc, time::timeout};
 const LONG: Duration = Duration::from_secs(60);
 
 /// Somebody in the room.
-pub struct Person {
-    pub id: ParticipantId,
+pub(crate) struct Person {
+    pub(crate) id: ParticipantId,
     mesh: Mesh,
     events: mpsc::Receiver<MeshEvent>,
     /// Everything that happened so far.
@@ -27,7 +27,7 @@ pub struct Person {
 
 impl Person {
     /// Joins, and returns once in the room.
-    pub async fn join(name: &str, link: &MeetingLink) -> Self {
+    pub(crate) async fn join(name: &str, link: &MeetingLink) -> Self {
         let audio = Audio::start(AudioConfig {
             microphone: AudioSource::Tone,
             speaker: AudioSink::None,
@@ -64,7 +64,7 @@ impl Person {
     }
 
     /// Waits until something has happened; what happened before counts.
-    pub async fn until<T>(
+    pub(crate) async fn until<T>(
         &mut self,
         what: impl Debug,
         mut find: impl FnMut(&MeshEvent) -> Option<T>,
@@ -89,7 +89,7 @@ impl Person {
     }
 
     /// Waits until sound has come from somebody, so that the two are in a call.
-    pub async fn until_heard(&mut self, other: ParticipantId) {
+    pub(crate) async fn until_heard(&mut self, other: ParticipantId) {
         self.until(("heard", other), |event| {
             matches!(event, MeshEvent::Link { id, event: LinkNews::FirstAudio { .. } } if *id == other)
                 .then_some(())
@@ -98,7 +98,7 @@ impl Person {
     }
 
     /// Waits until the server is suspected of this.
-    pub async fn until_suspected(&mut self, suspicion: Suspicion) {
+    pub(crate) async fn until_suspected(&mut self, suspicion: Suspicion) {
         self.until(suspicion.clone(), |event| {
             matches!(event, MeshEvent::Suspicious(other) if *other == suspicion).then_some(())
         })
@@ -106,7 +106,7 @@ impl Person {
     }
 
     /// Waits until somebody is gone.
-    pub async fn until_left(&mut self, other: ParticipantId) {
+    pub(crate) async fn until_left(&mut self, other: ParticipantId) {
         self.until(("left", other), |event| {
             matches!(event, MeshEvent::ParticipantLeft { id, .. } if *id == other).then_some(())
         })
@@ -121,7 +121,7 @@ impl Person {
     }
 
     /// Returns whom the call has had as participants so far.
-    pub fn met(&mut self) -> Vec<ParticipantId> {
+    pub(crate) fn met(&mut self) -> Vec<ParticipantId> {
         self.catch_up();
         let met = self.log.iter().filter_map(|event| match event {
             MeshEvent::ParticipantJoined { id, .. } => Some(*id),
@@ -131,7 +131,7 @@ impl Person {
     }
 
     /// Returns everything the server was suspected of so far.
-    pub fn suspicions(&mut self) -> Vec<Suspicion> {
+    pub(crate) fn suspicions(&mut self) -> Vec<Suspicion> {
         self.catch_up();
         let suspicions = self.log.iter().filter_map(|event| match event {
             MeshEvent::Suspicious(suspicion) => Some(suspicion.clone()),
@@ -141,7 +141,7 @@ impl Person {
     }
 
     /// Asserts that no connection came about, with anybody.
-    pub fn assert_unconnected(&mut self) {
+    pub(crate) fn assert_unconnected(&mut self) {
         self.catch_up();
         let media = self.log.iter().find(|event| {
             matches!(
@@ -158,7 +158,7 @@ impl Person {
     }
 
     /// Leaves in an orderly way.
-    pub async fn leave(mut self) {
+    pub(crate) async fn leave(mut self) {
         self.mesh.command(MeshCommand::Leave).await;
         self.until("ended", |event| {
             matches!(event, MeshEvent::Ended(_)).then_some(())

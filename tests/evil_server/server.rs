@@ -20,20 +20,20 @@ use tokio_tungstenite::{accept_async, tungstenite::Message};
 
 /// A sealed message on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Passed {
-    pub from: ParticipantId,
-    pub to: ParticipantId,
-    pub sealed: String,
+pub(crate) struct Passed {
+    pub(crate) from: ParticipantId,
+    pub(crate) to: ParticipantId,
+    pub(crate) sealed: String,
 }
 
 /// What it does to messages.
-pub type Trick = Box<dyn FnMut(Passed) -> Vec<Passed> + Send>;
+pub(crate) type Trick = Box<dyn FnMut(Passed) -> Vec<Passed> + Send>;
 
 /// Tells whether the first hears nothing of the second, both numbered as they came.
-pub type Hides = fn(usize, usize) -> bool;
+pub(crate) type Hides = fn(usize, usize) -> bool;
 
 /// The server; ends when dropped.
-pub struct EvilServer {
+pub(crate) struct EvilServer {
     link: MeetingLink,
     house: Arc<Mutex<House>>,
     _tasks: JoinSet<()>,
@@ -49,12 +49,12 @@ struct House {
 
 impl EvilServer {
     /// Starts a server that plays `trick` with messages, and is honest about who is there.
-    pub async fn start(trick: impl FnMut(Passed) -> Vec<Passed> + Send + 'static) -> Self {
+    pub(crate) async fn start(trick: impl FnMut(Passed) -> Vec<Passed> + Send + 'static) -> Self {
         Self::start_hiding(trick, |_, _| false).await
     }
 
     /// Starts a server that also hides people from each other.
-    pub async fn start_hiding(
+    pub(crate) async fn start_hiding(
         trick: impl FnMut(Passed) -> Vec<Passed> + Send + 'static,
         hides: Hides,
     ) -> Self {
@@ -79,22 +79,22 @@ impl EvilServer {
     }
 
     /// Returns the link to its room.
-    pub fn link(&self) -> &MeetingLink {
+    pub(crate) fn link(&self) -> &MeetingLink {
         &self.link
     }
 
     /// Says something to somebody.
-    pub fn say(&self, to: ParticipantId, message: ServerMessage) {
+    pub(crate) fn say(&self, to: ParticipantId, message: ServerMessage) {
         self.lock().say(to, message);
     }
 
     /// Delivers something that was passed on, or never said.
-    pub fn deliver(&self, message: Passed) {
+    pub(crate) fn deliver(&self, message: Passed) {
         self.lock().deliver(message);
     }
 
     /// Returns everything that participants gave it to pass on.
-    pub fn passed(&self) -> Vec<Passed> {
+    pub(crate) fn passed(&self) -> Vec<Passed> {
         self.lock().passed.clone()
     }
 

@@ -1,0 +1,245 @@
+//! Whole calls on this computer: a real server, every participant a process of its own, real
+//! peer connections over loopback.
+//!
+//! What was received is judged by what was recorded of it: the counter in the test card is read
+//! back from the decoded pictures, the tone's frequency from the played sound.
+
+mod participant;
+mod recordings;
+
+use std::{net::SocketAddr, path::Path, sync::OnceLock, time::Duration};
+
+use nonstop_server::{Config, Server};
+use nonstop_wire::{LinkSecret, MeetingLink};
+use tempfile::TempDir;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::sleep,
+};
+
+use participant::{Participant, events};
+use recordings::{assert_moving, assert_tone};
+
+/// Pictures that make sure that media flows, a second or two of them.
+const FLOWING: u64 = 40;
+
+/// A server with a room, and the only call on this computer at a time.
+struct Venue {
+    server: Option<Server>,
+    address: SocketAddr,
+    link: MeetingLink,
+    folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Venue {
+    async fn open() -> Self {
+        let alone = alone().await;
+        let server = Server::start(Config::default()).await.unwrap();
+        let address = server.addresses()[0];
+        let room = "call".parse().unwrap();
+        let secret = LinkSecret::random().unwrap();
+        let link = MeetingLink::new(&address.to_string(), false, room, secret).unwrap();
+        Self {
+            server: Some(server),
+            address,
+            link,
+            folder: TempDir::new().unwrap(),
+            _alone: alone,
+        }
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn call(&self, name: &str) -> Participant {
+        Participant::start(self.folder(), name, &self.link, &[])
+    }
+
+    /// Starts several at once and waits until every one of them sees every other.
+    async fn gather(&self, names: &[&str]) -> (Vec<Participant>, Vec<String>) {
+        let mut people: Vec<_> = names.iter().map(|name| self.call(name)).collect();
+        let ids = all_see_all(&mut people).await;
+        (people, ids)
+    }
+
+    fn kill_server(&mut self) {
+        drop(self.server.take());
+    }
+
+    async fn restart_server(&mut self) {
+        let config = Config {
+            listen: vec![self.address],
+            ..Config::default()
+        };
+        // The port is free as soon as the old server's task has ended.
+        for _ in 0..200 {
+            if let Ok(server) = Server::start(config.clone()).await {
+                self.server = Some(server);
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the port stays taken");
+    }
+}
+
+/// Calls want the processors for themselves, also where tests of one file run side by side.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: OnceLock<Mutex<()>> = OnceLock::new();
+    ALONE.get_or_init(Mutex::default).lock().await
+}
+
+async fn all_see_all(people: &mut [Participant]) -> Vec<String> {
+    let mut ids = Vec::new();
+    for person in people.iter_mut() {
+        ids.push(person.id().await);
+    }
+    for (index, person) in people.iter_mut().enumerate() {
+        for (other, id) in ids.iter().enumerate() {
+            if other != index {
+                person.until_event("first_audio", Some(id)).await;
+                person.until_seen(id, FLOWING).await;
+            }
+        }
+    }
+    ids
+}
+
+/// Asserts what `person` received of somebody who sent the test card and the tone.
+fn assert_received(person: &Participant, peer: &str) {
+    assert_moving(&person.recording(peer, "y4m"));
+    assert_tone(&person.recording(peer, "wav"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_see_and_hear_each_other_and_part() {
+    let venue = Venue::open().await;
+    let (mut people, ids) = venue.gather(&["Ann", "Bob"]).await;
+    let [ann, bob] = &mut people[..] else {
+        unreachable!("two were asked for");
+    };
+    let connected = ann.until_event("link_connected", Some(&ids[1])).await;
+    assert_eq!(connected["path"], "direct");
+    let described = ann
+        .until_event("participant_described", Some(&ids[1]))
+        .await;
+    assert_eq!(described["name"], "Bob");
+
+    bob.leave().await;
+    let left_at = ann.time_ms();
+    let left = ann.until_event("participant_left", Some(&ids[1])).await;
+    assert_eq!(left["lost"], false);
+    let noticed = left["time_ms"].as_u64().unwrap();
+    assert!(
+        noticed < left_at + 1_000,
+        "left by {left_at}, noticed at {noticed}"
+    );
+    ann.leave().await;
+    assert_eq!(events(&ann.lines(), "left", None).len(), 1);
+    assert_received(ann, &ids[1]);
+    assert_received(bob, &ids[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_people_come_and_go_in_any_order() {
+    let venue = Venue::open().await;
+    let (mut people, ids) = venue.gather(&["Ann", "Bob", "Eve"]).await;
+    // One leaves and another comes, both at once; who comes has the same name as who left.
+    let mut newcomer = venue.call("Dan");
+    people[0].leave().await;
+    let dan = newcomer.id().await;
+    for (person, other) in [(1, 2), (2, 1)] {
+        let person = &mut people[person];
+        let left = person.until_event("participant_left", Some(&ids[0])).await;
+        assert_eq!(left["lost"], false);
+        person.until_seen(&dan, FLOWING).await;
+        newcomer.until_seen(&ids[other], FLOWING).await;
+    }
+    for person in &mut people[1..] {
+        person.leave().await;
+    }
+    newcomer.leave().await;
+    for (person, id) in [(1, &ids[2]), (2, &ids[1]), (1, &ids[0]), (2, &dan)] {
+        assert_received(&people[person], id);
+    }
+    assert_received(&newcomer, &ids[1]);
+    for person in people.iter().chain([&newcomer]) {
+        let lost = events(&person.lines(), "participant_left", None);
+        let lost: Vec<_> = lost.iter().filter(|left| left["lost"] == true).collect();
+        assert!(lost.is_empty(), "{}: {lost:?}", person.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_people_meet_at_once_and_a_sixth_is_told_that_the_room_is_full() {
+    let venue = Venue::open().await;
+    let (mut people, ids) = venue.gather(&["Ann", "Bob", "Eve", "Dan", "Joe"]).await;
+    let mut sixth = venue.call("Max");
+    assert!(!sixth.ended().await.success());
+    assert!(sixth.output().contains("full"), "{}", sixth.output());
+    for person in &mut people {
+        person.leave().await;
+    }
+    for (index, person) in people.iter().enumerate() {
+        for (other, id) in ids.iter().enumerate() {
+            if other != index {
+                assert_received(person, id);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_is_noticed_within_six_seconds() {
+    let venue = Venue::open().await;
+    let (mut people, ids) = venue.gather(&["Ann", "Bob", "Eve"]).await;
+    let crashed = [people[0].time_ms(), people[1].time_ms()];
+    people[2].kill();
+    for (person, crashed) in people.iter_mut().zip(crashed) {
+        let left = person.until_event("participant_left", Some(&ids[2])).await;
+        assert_eq!(left["lost"], true);
+        let after = left["time_ms"].as_u64().unwrap().saturating_sub(crashed);
+        assert!(after <= 6_000, "{}: noticed after {after} ms", person.name);
+    }
+    // The others' own link did not notice anything.
+    let seen = people[0].seen(&ids[1]);
+    people[0].until_seen(&ids[1], seen + FLOWING).await;
+    let interrupted = events(&people[0].lines(), "link_interrupted", Some(&ids[1]));
+    assert!(interrupted.is_empty(), "{interrupted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_server_loses_no_call() {
+    let mut venue = Venue::open().await;
+    let (mut people, ids) = venue.gather(&["Ann", "Bob"]).await;
+    venue.kill_server();
+    for (person, other) in people.iter_mut().zip([&ids[1], &ids[0]]) {
+        person.until_event("reconnecting", None).await;
+        let seen = person.seen(other);
+        person.until_seen(other, seen + FLOWING).await;
+    }
+    venue.restart_server().await;
+    for person in &mut people {
+        person.until_event("reconnected", None).await;
+    }
+
+    let mut newcomer = venue.call("Eve");
+    let eve = newcomer.id().await;
+    for (person, id) in people.iter_mut().zip(&ids) {
+        person.until_seen(&eve, FLOWING).await;
+        newcomer.until_seen(id, FLOWING).await;
+    }
+    for (person, other) in people.iter().zip([&ids[1], &ids[0]]) {
+        let lines = person.lines();
+        assert_eq!(events(&lines, "participant_joined", Some(other)).len(), 1);
+        for event in ["participant_left", "link_interrupted"] {
+            assert!(
+                events(&lines, event, Some(other)).is_empty(),
+                "{}: {event}",
+                person.name
+            );
+        }
+    }
+}
