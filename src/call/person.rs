@@ -11,8 +11,9 @@ use crate::{
     mesh::{LinkNews, LinkStats},
 };
 
-/// A voice louder than this is somebody speaking. Levels are 0.0 to 1.0 as on a meter.
-const SPEAKING_LEVEL: f32 = 0.12;
+/// A voice louder than this is somebody speaking: −42 dB on the meter, under quiet speech and over
+/// what noise suppression leaves of a room.
+const SPEAKING_LEVEL: f32 = 0.3;
 /// A voice must be loud this long before it counts: a cough or a key stroke does not.
 const SPEAKING_AFTER: Duration = Duration::from_millis(100);
 /// A voice must be quiet this long before it stops counting: longer than the gaps between words.

@@ -1,14 +1,16 @@
 //! Scenarios of the session, each a short story in facts, effects and what is painted.
 
+use std::time::Duration;
+
 use nonstop_wire::{ErrorCode, ParticipantState};
 
 use super::*;
 use crate::{
-    call::{Notice, NoticeLevel, Participant, Stage},
+    call::{Notice, NoticeAction, NoticeLevel, Participant, Stage},
     clock,
     latest::Latest,
-    media::Size,
-    mesh::{Path, Suspicion},
+    media::{DeviceTrouble, Size},
+    mesh::{End, LinkNews, Path, Suspicion},
 };
 
 const LINK: &str = "https://meet.example.org/standup#AAAAAAAAAAAAAAAAAAAAAA";

@@ -12,35 +12,31 @@
 //! After every input the others' idea of us is compared with the truth, so that no path through
 //! the machine can forget to tell them that a microphone or camera went off.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+mod meeting;
+mod own;
+
+use std::{collections::VecDeque, time::Instant};
 
 use nonstop_wire::{MeetingLink, ParticipantId};
 
+pub(super) use self::own::audio_config;
 use super::{
-    CallView, Command, DeviceLists, Happening, LobbyView, NoticeAction, NoticeKind, Picture,
-    Screen, SelfView, View,
+    CallView, Command, DeviceLists, Happening, LobbyView, NoticeKind, Picture, Screen, SelfView,
+    View,
     notices::{Notices, Words},
     person::{LEVEL_STEP, Person},
     words,
 };
 use crate::{
-    config::{RecentMeeting, Settings, SettingsError},
+    config::{Settings, SettingsError},
     latest::Reader,
     media::{
-        AudioSource, DeviceTrouble, VideoFrame, VideoSource,
-        audio::{AudioConfig, AudioState, Processing},
+        VideoFrame, VideoSource,
+        audio::{AudioConfig, AudioState},
         video::CaptureState,
     },
-    mesh::{End, LinkNews, Me, MeshEvent},
+    mesh::{Me, MeshEvent},
 };
-
-/// How long what is only good to know stays on the screen.
-const PASSING: Duration = Duration::from_secs(5);
-/// What somebody is called who gave no name.
-const NAMELESS: &str = "Guest";
 
 /// Something the driver must do.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,19 +206,7 @@ impl State {
                 }
             }
             MeshEvent::ParticipantJoined { id, picture, voice } => {
-                self.happenings
-                    .push_back(Happening::ParticipantJoined { id });
-                let picture = Picture {
-                    stream: self.next_stream(),
-                    frames: picture,
-                };
-                if let Some(call) = self.call_mut() {
-                    call.people.retain(|person| person.id() != id);
-                    let newcomer = call.seen >= call.others_at_first;
-                    call.seen += 1;
-                    let person = Person::new(id, newcomer, picture, voice, now);
-                    call.people.push(person);
-                }
+                self.came(id, picture, voice, now);
             }
             MeshEvent::ParticipantDescribed { id, state } => self.described(id, state, now),
             MeshEvent::ParticipantLeft { id, lost } => self.left(id, lost, now),
@@ -383,256 +367,6 @@ impl State {
         })
     }
 
-    fn new_meeting(&mut self) {
-        self.leave();
-        self.retry = Some(Command::NewMeeting);
-        self.attempts += 1;
-        let server = self.settings.server.clone();
-        let server = server.filter(|server| !server.trim().is_empty());
-        let place = server.as_deref().unwrap_or("this computer").to_owned();
-        self.phase = Phase::Opening {
-            attempt: self.attempts,
-            place,
-        };
-        self.effects.push_back(Effect::OpenMeeting {
-            attempt: self.attempts,
-            server,
-        });
-    }
-
-    fn join(&mut self, text: &str, now: Instant) {
-        self.notices.clear(NoticeKind::Link);
-        match text.parse::<MeetingLink>() {
-            Ok(link) => {
-                self.leave();
-                self.retry = Some(Command::Join(text.to_owned()));
-                self.enter(link, now);
-            }
-            Err(error) => self.say(words::link(&error)),
-        }
-    }
-
-    fn enter(&mut self, link: MeetingLink, now: Instant) {
-        let me = self.me();
-        self.described = Some(me.clone());
-        self.phase = Phase::Joining(Call {
-            link: link.clone(),
-            since: now,
-            others_at_first: 0,
-            seen: 0,
-            people: Vec::new(),
-            reconnecting_since: None,
-        });
-        self.effects.push_back(Effect::Join { link, me });
-    }
-
-    /// Leaves whatever is going on, for the lobby.
-    fn leave(&mut self) {
-        let before = std::mem::replace(&mut self.phase, Phase::Lobby);
-        self.described = None;
-        self.notices.clear(NoticeKind::Link);
-        self.notices.clear(NoticeKind::Meeting);
-        self.notices.clear(NoticeKind::Presence);
-        match before {
-            Phase::Lobby | Phase::Opening { .. } => {}
-            Phase::Joining(_) => self.effects.push_back(Effect::Leave),
-            Phase::InCall(_) => {
-                self.effects.push_back(Effect::Leave);
-                self.happenings.push_back(Happening::Ended(End::Left));
-            }
-        }
-    }
-
-    fn joined(&mut self, me: ParticipantId, others: usize, now: Instant) {
-        let Phase::Joining(mut call) = std::mem::replace(&mut self.phase, Phase::Lobby) else {
-            return;
-        };
-        let after = now.saturating_duration_since(call.since);
-        call.since = now;
-        call.others_at_first = others;
-        self.offered_link = None;
-        self.settings.remember(RecentMeeting {
-            room: call.link.room().to_string(),
-            link: call.link.reveal(),
-        });
-        self.phase = Phase::InCall(call);
-        self.save();
-        self.happenings
-            .push_back(Happening::Joined { me, others, after });
-    }
-
-    fn ended(&mut self, end: End) {
-        let host = self.call_mut().map(|call| call.link.host().to_owned());
-        self.phase = Phase::Lobby;
-        self.described = None;
-        self.notices.clear(NoticeKind::Presence);
-        match &end {
-            End::Left => {}
-            End::Refused(code) => self.say(words::refused(*code)),
-            End::Unreachable(_) => self.say(words::unreachable(&host.unwrap_or_default())),
-        }
-        self.happenings.push_back(Happening::Ended(end));
-    }
-
-    fn described(
-        &mut self,
-        id: ParticipantId,
-        state: nonstop_wire::ParticipantState,
-        now: Instant,
-    ) {
-        let Some(person) = self.person_mut(id) else {
-            return;
-        };
-        let first = !person.described;
-        let (microphone, camera) = (state.microphone, state.camera);
-        person.describe(state);
-        let announced = first && person.newcomer;
-        let name = self.name_of(id);
-        if announced {
-            self.post(words::joined(&name), Some(now + PASSING));
-        }
-        self.happenings.push_back(Happening::ParticipantDescribed {
-            id,
-            name,
-            microphone,
-            camera,
-        });
-    }
-
-    fn left(&mut self, id: ParticipantId, lost: bool, now: Instant) {
-        let described = self.person_mut(id).is_some_and(|person| person.described);
-        let name = self.name_of(id);
-        if described {
-            self.post(words::left(&name, lost), Some(now + PASSING));
-        }
-        if let Some(call) = self.call_mut() {
-            call.people.retain(|person| person.id() != id);
-        }
-        self.happenings
-            .push_back(Happening::ParticipantLeft { id, name, lost });
-    }
-
-    fn link_news(&mut self, id: ParticipantId, news: LinkNews, now: Instant) {
-        if let Some(person) = self.person_mut(id) {
-            person.handle_news(&news, now);
-        }
-        self.happenings.push_back(Happening::Link { id, news });
-    }
-
-    fn set_microphone(&mut self, on: bool) {
-        self.microphone_on = on;
-        self.effects.push_back(Effect::SetMicrophone(on));
-        self.show_microphone_trouble();
-        if self.in_lobby() && self.settings.microphone_on != on {
-            self.settings.microphone_on = on;
-            self.save();
-        }
-    }
-
-    fn set_camera(&mut self, on: bool) {
-        if on && self.camera_source() == VideoSource::None {
-            self.say(words::no_camera_chosen());
-            return;
-        }
-        if self.camera_on != on {
-            self.camera_on = on;
-            self.open_or_close_camera();
-        }
-        if self.in_lobby() && self.settings.camera_on != on {
-            self.settings.camera_on = on;
-            self.save();
-        }
-    }
-
-    fn take_settings(&mut self, settings: Settings) {
-        let before = std::mem::replace(&mut self.settings, settings);
-        let now = &self.settings;
-        if audio_config(&before) != audio_config(now) {
-            let config = audio_config(now);
-            self.effects.push_back(Effect::ConfigureAudio(config));
-        }
-        let (camera_on, microphone_on) = (now.camera_on, now.microphone_on);
-        if before.camera != now.camera {
-            self.open_or_close_camera();
-        }
-        if before.microphone_on != microphone_on && self.in_lobby() {
-            self.set_microphone(microphone_on);
-        }
-        if before.camera_on != camera_on && self.in_lobby() {
-            self.set_camera(camera_on);
-        }
-        if before != self.settings {
-            self.save();
-        }
-    }
-
-    fn act(&mut self, notice: u64, action: NoticeAction, now: Instant) {
-        let kind = self.notices.kind(notice);
-        self.notices.dismiss(notice);
-        match (action, kind) {
-            (NoticeAction::TryAgain, Some(NoticeKind::Camera)) => self.open_or_close_camera(),
-            (NoticeAction::TryAgain, Some(NoticeKind::Microphone | NoticeKind::Speaker)) => {
-                let config = audio_config(&self.settings);
-                self.effects.push_back(Effect::ConfigureAudio(config));
-            }
-            (NoticeAction::TryAgain, Some(NoticeKind::Meeting)) if self.in_lobby() => {
-                if let Some(command) = self.retry.clone() {
-                    self.handle_command(command, now);
-                }
-            }
-            (NoticeAction::GoOn, Some(NoticeKind::Camera)) => self.set_camera(false),
-            _ => {}
-        }
-    }
-
-    fn open_or_close_camera(&mut self) {
-        self.notices.clear(NoticeKind::Camera);
-        self.camera = None;
-        let effect = match self.camera_source() {
-            VideoSource::None => Effect::CloseCamera,
-            _ if !self.camera_on => Effect::CloseCamera,
-            source => Effect::OpenCamera(source),
-        };
-        self.effects.push_back(effect);
-    }
-
-    /// A silent microphone is worth a word only while it should be heard.
-    fn show_microphone_trouble(&mut self) {
-        match &self.audio.microphone_trouble {
-            Some(DeviceTrouble::Silent) | None if !self.microphone_on => {
-                self.notices.clear(NoticeKind::Microphone);
-            }
-            Some(trouble) => self.say(words::microphone(trouble)),
-            None => self.notices.clear(NoticeKind::Microphone),
-        }
-    }
-
-    fn camera_source(&self) -> VideoSource {
-        let Ok(source) = self.settings.camera.parse();
-        source
-    }
-
-    /// Returns what the others should believe of us.
-    fn me(&self) -> Me {
-        let name = self.settings.name.trim();
-        let name = if name.is_empty() { NAMELESS } else { name };
-        let silent = audio_config(&self.settings).microphone == AudioSource::None
-            || self.audio.microphone_trouble.is_some();
-        Me {
-            name: name.to_owned(),
-            microphone: self.microphone_on && !silent,
-            camera: matches!(self.camera, Some(CaptureState::Running { .. })),
-        }
-    }
-
-    fn describe(&mut self) {
-        let me = self.me();
-        if self.described.as_ref().is_some_and(|before| *before != me) {
-            self.described = Some(me.clone());
-            self.effects.push_back(Effect::Describe(me));
-        }
-    }
-
     fn say(&mut self, words: Words) {
         if let Some(notice) = self.notices.replace(words) {
             self.happenings.push_back(Happening::Notice(notice));
@@ -677,20 +411,5 @@ impl State {
     }
 }
 
-/// Returns the sound devices that these settings choose.
-pub(super) fn audio_config(settings: &Settings) -> AudioConfig {
-    let (Ok(microphone), Ok(speaker)) = (settings.microphone.parse(), settings.speaker.parse());
-    AudioConfig {
-        microphone,
-        speaker,
-        processing: Processing {
-            echo_cancellation: settings.echo_cancellation,
-            noise_suppression: settings.noise_suppression,
-            gain_control: settings.gain_control,
-        },
-    }
-}
-
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;
