@@ -111,7 +111,7 @@ pub(super) fn name(number: usize) -> String {
 impl Participant {
     fn start(program: &Path, link: &str, name: String, file: PathBuf) -> io::Result<Self> {
         fs::File::create(&file)?;
-        let process = Command::new(program)
+        let process = quiet(program)
             .args(["call", link, "--name", &name])
             .args(["--camera", "test-card", "--microphone", "tone"])
             .args(["--speaker", "none", "--end-with-stdin"])
@@ -119,8 +119,6 @@ impl Participant {
             .arg("--stats")
             .arg(&file)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
             .spawn()?;
         Ok(Self {
             name,
@@ -128,6 +126,17 @@ impl Participant {
             figures: Follower::new(file)?,
         })
     }
+}
+
+/// Makes a process that says only what went wrong, unless `RUST_LOG` asks for more: the figures
+/// are what a demo is for.
+fn quiet(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if env::var_os("RUST_LOG").is_none() {
+        command.env("RUST_LOG", "error");
+    }
+    command.stdout(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 /// Starts the server that is installed beside this program, or the one inside it.
@@ -138,16 +147,16 @@ async fn start_server(program: &Path) -> io::Result<(Child, SocketAddr)> {
     let listen = address.to_string();
     let beside = program.with_file_name(format!("nonstop-server{}", env::consts::EXE_SUFFIX));
     let mut command = if beside.is_file() {
-        let mut command = Command::new(beside);
+        let mut command = quiet(&beside);
         command.stdin(Stdio::null()).args(["--listen", &listen]);
         command
     } else {
-        let mut command = Command::new(program);
+        let mut command = quiet(program);
         command.stdin(Stdio::piped());
         command.args(["serve", "--end-with-stdin", "--listen", &listen]);
         command
     };
-    let mut server = command.stdout(Stdio::null()).kill_on_drop(true).spawn()?;
+    let mut server = command.spawn()?;
     let deadline = clock::now() + LONGEST_START;
     while TcpStream::connect(address).await.is_err() {
         if let Some(status) = server.try_wait()? {
