@@ -1,8 +1,9 @@
 //! Makes pictures smaller, keeping all of what they show.
 
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::U8,
 };
 
 use crate::media::{Size, VideoFrame};
@@ -37,10 +38,10 @@ impl Scaler {
     }
 
     fn plane(&mut self, source: &[u8], from: Size, target: &mut [u8], to: Size) {
-        let kind = PixelType::U8;
-        let source = ImageRef::new(from.width, from.height, source, kind)
+        // Typed, or the code for every other kind of pixel would be compiled in too.
+        let source = TypedImageRef::<U8>::from_buffer(from.width, from.height, source)
             .expect("a plane is as long as its sides say");
-        let mut target = Image::from_slice_u8(to.width, to.height, target, kind)
+        let mut target = TypedImage::<U8>::from_buffer(to.width, to.height, target)
             .expect("a plane is as long as its sides say");
         // Each new pixel averages all those it stands for: no aliasing. Where it stands for a whole
         // number of them the plain mean is as good as the weighted one, and half the work.
@@ -52,7 +53,7 @@ impl Scaler {
         };
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         self.resizer
-            .resize(&source, &mut target, &options)
+            .resize_typed(&source, &mut target, &options)
             .expect("both are of the same kind");
     }
 }
