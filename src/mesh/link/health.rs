@@ -94,8 +94,11 @@ impl Health {
                 *heard = now;
                 None
             }
-            State::Interrupted { .. } => self.handle_connected(now),
-            State::SettingUp { .. } | State::Failed => None,
+            State::Interrupted {
+                restart_at: Some(_),
+                ..
+            } => self.handle_connected(now),
+            State::SettingUp { .. } | State::Interrupted { .. } | State::Failed => None,
         }
     }
 
@@ -236,6 +239,8 @@ mod tests {
         let mut health = Health::new(true, start);
         health.handle_connected(start);
         assert_eq!(health.handle_closed(start), Some(Verdict::Interrupted));
+        // What was still on its way changes nothing.
+        assert_eq!(health.handle_heard(start), None);
         let verdicts = run(&mut health, start + Duration::from_secs(60));
         assert_eq!(verdicts, [Verdict::Failed]);
     }

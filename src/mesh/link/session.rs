@@ -294,7 +294,6 @@ impl<'a> Session<'a> {
             }
             PeerEvent::Connected => self.health.handle_connected(now),
             PeerEvent::Lost => self.health.handle_lost(now),
-            PeerEvent::Closed => self.health.handle_closed(now),
             PeerEvent::CertificateRefused => return Err(End::Failed(LinkError::WrongParty)),
         };
         self.conclude(verdict).await
@@ -353,6 +352,10 @@ impl<'a> Session<'a> {
                 if let Some(trip) = self.clock.round_trip(last_sender_report, delay, arrived) {
                     self.handle_round_trip(trip);
                 }
+            }
+            Received::Goodbye => {
+                let verdict = self.health.handle_closed(now);
+                return self.conclude(verdict).await;
             }
             Received::Alive(at) => heard = at,
         }

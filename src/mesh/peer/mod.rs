@@ -53,6 +53,8 @@ pub(crate) use tap::{Kind, Received, RtpIn};
 
 /// How often the other side hears which packets arrived.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(60);
+/// How long the connection's task gets to send what was said last.
+const LAST_WORDS: Duration = Duration::from_millis(30);
 /// How many sent packets are kept to be sent again: 3 s at 3 Mb/s.
 const HISTORY: u16 = 1024;
 /// How far behind the newest packet one may come and is not taken for a replay: one that was
@@ -68,8 +70,6 @@ pub(crate) enum PeerEvent {
     Connected,
     /// The way is lost; a restart may find another.
     Lost,
-    /// The other side ended the connection.
-    Closed,
     /// Our DTLS refused the other side's certificate.
     CertificateRefused,
 }
@@ -312,7 +312,12 @@ impl Peer {
     }
 
     /// Tells the other side that it is over, and ends.
+    ///
+    /// webrtc-rs does not tell of a DTLS connection that the other side closed, so RTCP says it.
     pub(crate) async fn close(self) {
+        self.video.send_goodbye().await;
+        // A closing connection forgets what waits in its queue.
+        tokio::time::sleep(LAST_WORDS).await;
         if let Err(error) = self.connection.close().await {
             tracing::debug!(%error, "the connection did not close cleanly");
         }
@@ -355,7 +360,6 @@ impl PeerConnectionEventHandler for Handler {
             RTCPeerConnectionState::Disconnected | RTCPeerConnectionState::Failed => {
                 self.pass(PeerEvent::Lost);
             }
-            RTCPeerConnectionState::Closed => self.pass(PeerEvent::Closed),
             _ => {}
         }
     }

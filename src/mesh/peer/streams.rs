@@ -7,6 +7,7 @@ use rtc::{
     media_stream::MediaStreamTrack,
     rtcp::{
         self,
+        goodbye::Goodbye,
         payload_feedbacks::picture_loss_indication::PictureLossIndication,
         receiver_report::ReceiverReport,
         sender_report::SenderReport,
@@ -173,6 +174,15 @@ impl Stream {
             sender_ssrc: self.ssrc,
             media_ssrc,
             nacks: nack_pairs_from_sequence_numbers(missing),
+        }))
+        .await;
+    }
+
+    /// Says that the connection ends on purpose (RFC 3550 section 6.6).
+    pub(super) async fn send_goodbye(&self) {
+        self.send_rtcp(Box::new(Goodbye {
+            sources: vec![self.ssrc],
+            ..Goodbye::default()
         }))
         .await;
     }

@@ -14,6 +14,7 @@ use rtc::{
     interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket},
     rtcp::{
         self,
+        goodbye::Goodbye,
         payload_feedbacks::{
             full_intra_request::FullIntraRequest, picture_loss_indication::PictureLossIndication,
         },
@@ -79,6 +80,8 @@ pub(crate) enum Received {
         /// When this report arrived.
         arrived: Instant,
     },
+    /// The other side ends the connection on purpose.
+    Goodbye,
     /// Anything else: the other side lives.
     Alive(Instant),
 }
@@ -142,6 +145,8 @@ impl Tap {
             && (request.fir.iter()).any(|entry| Some(entry.ssrc) == self.local_video)
         {
             self.pass(Received::KeyframeRequest);
+        } else if packet.is::<Goodbye>() {
+            self.pass(Received::Goodbye);
         }
     }
 }
