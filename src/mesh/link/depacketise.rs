@@ -254,4 +254,35 @@ mod tests {
             .push(&piece)
             .expect("the next unit begins afresh");
     }
+
+    #[test]
+    fn whatever_comes_nothing_panics_and_what_is_complete_begins_with_a_start_code() {
+        let mut random = 1_u64;
+        let mut next = || {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) as u8
+        };
+        let headers = [0x78, 0x7c, 0x5c, 0x41, 0x65, 0x67, 0x85, 0x45, 0x05];
+        let mut depacketiser = Depacketiser::default();
+        let mut complete = 0;
+        for _ in 0..100_000 {
+            let mut payload: Vec<u8> = (0..next() % 12).map(|_| next() % 8).collect();
+            for byte in payload.iter_mut().take(2) {
+                *byte = headers[usize::from(next()) % headers.len()];
+            }
+            begins_keyframe(&payload);
+            if depacketiser.push(&payload).is_err() {
+                depacketiser.reset();
+            }
+            if next() % 4 == 0
+                && let Ok(unit) = depacketiser.finish()
+            {
+                assert!(unit.data.starts_with(&START_CODE));
+                complete += 1;
+            }
+        }
+        assert!(complete > 100, "{complete}");
+    }
 }
