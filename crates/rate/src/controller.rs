@@ -111,11 +111,14 @@ impl Controller {
         self.update(now);
     }
 
-    /// Lowers the estimate when feedback stopped coming although packets leave.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Lowers the estimate when feedback stopped coming although packets leave: `sending` tells
+    /// whether any left since the last call or feedback.
+    pub fn handle_timeout(&mut self, now: Instant, sending: bool) {
         if self.poll_timeout().is_some_and(|due| now >= due) {
             self.last_feedback = Some(now);
-            self.set(self.estimate.scale(0.5));
+            if sending {
+                self.set(self.estimate.scale(0.5));
+            }
         }
     }
 
@@ -150,10 +153,9 @@ impl Controller {
         (span >= RATE_WINDOW / 3).then(|| size / span)
     }
 
-    /// Forgets the delays: packets travel another way now. The estimate is kept to start from.
+    /// Begins afresh: packets travel another way now, or again after a pause.
     pub fn path_changed(&mut self) {
-        self.queue.reset();
-        self.touched_capacity = false;
+        *self = Self::new(self.limits);
     }
 
     fn update(&mut self, now: Instant) {

@@ -59,11 +59,6 @@ impl Queue {
             _ => Duration::ZERO,
         }
     }
-
-    /// Forgets everything: packets travel another way now.
-    pub(crate) fn reset(&mut self) {
-        *self = Self::default();
-    }
 }
 
 fn signed_micros(later: Instant, earlier: Instant) -> i64 {

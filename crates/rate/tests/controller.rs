@@ -152,14 +152,17 @@ fn silence_halves_the_rate_each_second_down_to_the_floor() {
     let mut link = Simulation::new(Bitrate::from_kbps(3_000));
     let before = link.run(Duration::from_secs(5));
     let mut now = link.start + link.now;
+    now += Duration::from_millis(1_100);
+    link.controller.handle_timeout(now, false);
+    assert_eq!(link.controller.estimate(), before, "nothing was sent");
     for _ in 0..2 {
         now += Duration::from_millis(1_100);
-        link.controller.handle_timeout(now);
+        link.controller.handle_timeout(now, true);
     }
     assert!(link.controller.estimate() <= before.scale(0.26));
     for _ in 0..20 {
         now += Duration::from_millis(1_100);
-        link.controller.handle_timeout(now);
+        link.controller.handle_timeout(now, true);
     }
     assert_eq!(link.controller.estimate(), Limits::default().floor);
     assert_eq!(link.controller.poll_timeout(), None);

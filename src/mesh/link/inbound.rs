@@ -122,6 +122,8 @@ impl Inbound {
             self.reorder = Reorder::new();
             self.reorder.set_round_trip(self.round_trip);
             self.assembly = Assembly::new();
+            // A stream begins with a keyframe: there is time to see whether it comes whole.
+            self.keyframe_asked = Some(now);
         }
         self.stats.video_bytes += packet.payload.len() as u64;
         self.reorder.push(packet.sequence, packet, now);

@@ -29,7 +29,9 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// How often figures go out.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the encoder is told the newest estimate.
-const STEER_INTERVAL: Duration = Duration::from_millis(50);
+const STEER_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the pacer is looked at while it has no room for another picture.
+const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// Most events that wait for the mesh; beyond that figures are left out, and candidates, which
@@ -134,9 +136,12 @@ impl<'a> Session<'a> {
         loop {
             let now = clock::now();
             self.handle_time(now).await?;
-            let deadline = self.deadline().into();
             let connected = self.health.connected();
             let room = connected && Outbound::has_room(self.peer.flow());
+            let mut deadline = self.deadline();
+            if connected && !room {
+                deadline = deadline.min(now + ROOM_INTERVAL);
+            }
             tokio::select! {
                 biased;
                 // 1. Rare, and everything else depends on it.
@@ -160,7 +165,7 @@ impl<'a> Session<'a> {
                 Some(received) = received.recv() => self.handle_received(received).await?,
                 // 6. The decoder showed its first picture or needs a keyframe.
                 () = self.media.wake.notified() => self.handle_decoder(),
-                () = tokio::time::sleep_until(deadline) => {}
+                () = tokio::time::sleep_until(deadline.into()) => {}
             }
         }
     }
@@ -205,8 +210,10 @@ impl<'a> Session<'a> {
                     .report(&self.clock, &self.peer, now)
                     .await;
             }
-            self.media.outbound.steer(self.peer.flow().estimate(), now);
-            self.next_steer = now + STEER_INTERVAL;
+            if self.next_steer <= now || self.media.outbound.poll_timeout().is_some() {
+                self.next_steer = now + STEER_INTERVAL;
+                self.media.outbound.steer(self.peer.flow().estimate(), now);
+            }
         }
         if self.next_stats <= now {
             self.next_stats = now + STATS_INTERVAL;
@@ -305,6 +312,7 @@ impl<'a> Session<'a> {
             Some(Verdict::Connected) => {
                 self.peer.learn_streams().await.map_err(failed)?;
                 self.media.outbound.set_active(true);
+                self.peer.flow().path_changed();
                 self.look_at_route().await;
                 self.tell(LinkEvent::Connected(self.path.unwrap_or(Path::Direct)));
             }

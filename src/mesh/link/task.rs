@@ -3,8 +3,9 @@
 //! A connection is replaced only when the other side comes with a new certificate; everything
 //! else (another path, a network that changed) is a restart within it. Media threads stay.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt as _;
 use nonstop_rate::Limits;
 use nonstop_wire::{ParticipantId, PeerMessage};
 use tokio::sync::{Notify, mpsc};
@@ -70,7 +71,12 @@ pub(super) async fn run(
     mut signals: mpsc::Receiver<PeerMessage>,
     events: mpsc::Sender<(ParticipantId, LinkEvent)>,
 ) {
-    if let Err(error) = run_connections(&config, &mut signals, &events).await {
+    let work = run_connections(&config, &mut signals, &events);
+    // What the other side says goes through a large library. Should it panic, this link is lost,
+    // and its mesh must know.
+    let result = AssertUnwindSafe(work).catch_unwind().await;
+    let panicked = |_| Err(LinkError::Setup("the link's task panicked".to_owned()));
+    if let Err(error) = result.unwrap_or_else(panicked) {
         tracing::info!(peer = %config.peer, %error, "the link failed");
         // The mesh has gone where this fails, and nobody needs to know.
         let _ = events.send((config.peer, LinkEvent::Failed(error))).await;

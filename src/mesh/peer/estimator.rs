@@ -15,6 +15,8 @@ pub(super) struct Estimator {
     controller: Controller,
     flow: Arc<Flow>,
     path_changes: u64,
+    /// How many packets had left when feedback last came, or time last passed.
+    sent: u64,
 }
 
 impl Estimator {
@@ -22,6 +24,7 @@ impl Estimator {
         let estimator = Self {
             controller: Controller::new(limits),
             path_changes: flow.path_changes(),
+            sent: flow.sent(),
             flow,
         };
         estimator.publish();
@@ -52,6 +55,7 @@ impl BandwidthEstimator for Estimator {
             })
             .collect();
         self.controller.handle_feedback(now, &results);
+        self.sent = self.flow.sent();
         self.publish();
     }
 
@@ -60,8 +64,12 @@ impl BandwidthEstimator for Estimator {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.controller.handle_timeout(now);
-        self.publish();
+        if self.controller.poll_timeout().is_some_and(|due| due <= now) {
+            let sent = self.flow.sent();
+            let sending = std::mem::replace(&mut self.sent, sent) != sent;
+            self.controller.handle_timeout(now, sending);
+            self.publish();
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -18,6 +18,8 @@ pub(crate) struct Flow {
     path_changes: AtomicU64,
     /// Bytes that wait in the pacer.
     waiting: AtomicU64,
+    /// Packets that left, counted from the start.
+    sent: AtomicU64,
     /// Bytes sent again on request, counted from the start.
     retransmitted: AtomicU64,
 }
@@ -53,7 +55,7 @@ impl Flow {
         self.loss.store(stored, Relaxed);
     }
 
-    /// Tells the estimator that packets travel another way now.
+    /// Tells the estimator that packets travel another way now, or again after a pause.
     pub(crate) fn path_changed(&self) {
         self.path_changes.fetch_add(1, Relaxed);
     }
@@ -69,6 +71,14 @@ impl Flow {
 
     pub(super) fn set_waiting(&self, bytes: u64) {
         self.waiting.store(bytes, Relaxed);
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    pub(super) fn add_sent(&self) {
+        self.sent.fetch_add(1, Relaxed);
     }
 
     /// Returns how many bytes were sent again so far.

@@ -127,6 +127,7 @@ impl Pacer {
         while let Some(mut packet) = self.schedule.pop(now, pace) {
             // The send history below must see the departure, or our own queue looks like the network's.
             packet.now = now;
+            self.flow.add_sent();
             self.writes.push_back(packet);
         }
         self.flow.set_waiting(self.schedule.waiting);
@@ -167,6 +168,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacer {
         }
         if sound {
             self.schedule.charge(now, size, self.pace());
+            self.flow.add_sent();
             self.writes.push_back(packet);
         } else if !self.schedule.push(packet, size, again) {
             tracing::debug!("the pacer is full: a packet is dropped");
