@@ -2,6 +2,8 @@
 
 mod settings;
 
+use std::io::{self, IsTerminal};
+
 use clap::Parser;
 use nonstop_server::Server;
 use tracing::info;
@@ -10,8 +12,11 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
-    log.with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
 
     let config = settings::Arguments::parse().into_config()?;
     let scheme = if config.tls.is_some() {
@@ -33,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Waits for Ctrl-C or, where there are such, the signal to terminate.
-async fn asked_to_stop() -> std::io::Result<()> {
+async fn asked_to_stop() -> io::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

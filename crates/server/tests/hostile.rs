@@ -407,7 +407,6 @@ impl Program {
             // Everybody comes from one address here.
             .args(["--max-arrivals-per-address", "1000000"])
             .env("RUST_LOG", "info")
-            .env("NO_COLOR", "1")
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
