@@ -1,6 +1,11 @@
 //! Arguments, logging, runtime, window: wires the house, decides nothing.
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{
+    io,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
@@ -11,6 +16,7 @@ use nonstop::{
     demo, devices, headless, stop, ui,
 };
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::task::AbortOnDropHandle;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless `RUST_LOG` says otherwise: our own words, and of the libraries only
@@ -101,10 +107,31 @@ fn window(link: Option<String>) -> anyhow::Result<()> {
             })
         });
         session.commands().send(Command::ListDevices);
-        let outcome = ui::run(session.view(), session.commands());
-        runtime.block_on(session.finish());
+        let (view, commands) = (session.view(), session.commands());
+        let session = Arc::new(Mutex::new(Some(session)));
+        let _signals = AbortOnDropHandle::new(runtime.spawn(end_on_signal(Arc::clone(&session))));
+        let outcome = ui::run(view, commands);
+        runtime.block_on(finish(&session));
         outcome.map_err(|error| anyhow!("{error}"))
     })
+}
+
+/// Leaves with a goodbye where the system or a terminal ends the window.
+async fn end_on_signal(session: Arc<Mutex<Option<Session>>>) {
+    stop::requested(false).await;
+    finish(&session).await;
+    std::process::exit(0);
+}
+
+/// Ends the session, unless that has been done.
+async fn finish(session: &Mutex<Option<Session>>) {
+    let taken = session
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(session) = taken {
+        session.finish().await;
+    }
 }
 
 /// Tells whether a window could be opened at all. Systems other than Linux always have a display.

@@ -12,7 +12,7 @@ pub async fn requested(end_with_stdin: bool) {
         if end_with_stdin {
             stdin_ended().await;
         } else {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     tokio::select! {
@@ -24,7 +24,7 @@ pub async fn requested(end_with_stdin: bool) {
 
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -41,7 +41,7 @@ async fn terminated() {
 
 #[cfg(not(unix))]
 async fn terminated() {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// A thread of its own reads: it may stay there until the process ends.

@@ -350,7 +350,7 @@ async fn say(mesh: &Option<Mesh>, words: &mut VecDeque<MeshCommand>) {
         mesh.command(command).await;
         words.pop_front();
     } else {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Quality;
-use crate::mesh::LinkStats;
+use crate::{media::Size, mesh::LinkStats};
 
 /// Seconds in a row before a worse quality is shown: one bad second goes unnoticed.
 const SECONDS_TO_WORSEN: u32 = 2;
@@ -70,7 +70,7 @@ impl QualityMeter {
     }
 
     fn picture_marks(&mut self, stats: &LinkStats) -> usize {
-        let pixels = stats.received_size.map_or(0, |size| size.pixels());
+        let pixels = stats.received_size.map_or(0, Size::pixels);
         if pixels == 0 {
             return 0;
         }
@@ -97,7 +97,6 @@ fn rank(quality: Quality) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::Size;
 
     fn fine() -> LinkStats {
         LinkStats {

@@ -165,7 +165,7 @@ fn parse_size(text: &str) -> Result<Size, String> {
         "expected width and height such as 640x360, both even, from 64x64 to 3840x2160";
     let side = |text: &str, most: u32| {
         let side: u32 = text.parse().ok()?;
-        (side % 2 == 0 && (64..=most).contains(&side)).then_some(side)
+        (side.is_multiple_of(2) && (64..=most).contains(&side)).then_some(side)
     };
     text.split_once(['x', 'X'])
         .and_then(|(width, height)| Some(Size::new(side(width, 3840)?, side(height, 2160)?)))

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Line {
-    Link(LinkFigures),
+    Link(Box<LinkFigures>),
     Event(Event),
     #[serde(other)]
     Other,

@@ -154,7 +154,7 @@ impl Call {
             for line in participant.figures.read()? {
                 match line {
                     Line::Event(event) => self.take_event(number, event),
-                    Line::Link(figures) => self.take_figures(number, figures, report),
+                    Line::Link(figures) => self.take_figures(number, *figures, report),
                     Line::Other => {}
                 }
             }

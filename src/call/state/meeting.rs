@@ -78,8 +78,12 @@ impl State {
     }
 
     pub(super) fn joined(&mut self, me: ParticipantId, others: usize, now: Instant) {
-        let Phase::Joining(mut call) = std::mem::replace(&mut self.phase, Phase::Lobby) else {
-            return;
+        let mut call = match std::mem::replace(&mut self.phase, Phase::Lobby) {
+            Phase::Joining(call) => call,
+            other => {
+                self.phase = other;
+                return;
+            }
         };
         let after = now.saturating_duration_since(call.since);
         call.since = now;

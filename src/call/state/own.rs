@@ -7,7 +7,7 @@ use crate::{
     call::{NoticeAction, NoticeKind, words},
     config::Settings,
     media::{
-        AudioSource, DeviceTrouble, VideoSource,
+        AudioSink, AudioSource, DeviceTrouble, VideoSource,
         audio::{AudioConfig, Processing},
         video::CaptureState,
     },
@@ -43,7 +43,9 @@ impl State {
         }
     }
 
-    pub(super) fn take_settings(&mut self, settings: Settings) {
+    pub(super) fn take_settings(&mut self, mut settings: Settings) {
+        // The window's copy may be older than the last join: that list is the session's own.
+        settings.recent.clone_from(&self.settings.recent);
         let before = std::mem::replace(&mut self.settings, settings);
         let now = &self.settings;
         if audio_config(&before) != audio_config(now) {
@@ -71,8 +73,7 @@ impl State {
         match (action, kind) {
             (NoticeAction::TryAgain, Some(NoticeKind::Camera)) => self.open_or_close_camera(),
             (NoticeAction::TryAgain, Some(NoticeKind::Microphone | NoticeKind::Speaker)) => {
-                let config = audio_config(&self.settings);
-                self.effects.push_back(Effect::ConfigureAudio(config));
+                self.open_audio_again(kind);
             }
             (NoticeAction::TryAgain, Some(NoticeKind::Meeting)) if self.in_lobby() => {
                 if let Some(command) = self.retry.clone() {
@@ -93,6 +94,19 @@ impl State {
             source => Effect::OpenCamera(source),
         };
         self.effects.push_back(effect);
+    }
+
+    /// Closes the device that is in trouble, so that choosing it opens it anew.
+    fn open_audio_again(&mut self, kind: Option<NoticeKind>) {
+        let config = audio_config(&self.settings);
+        let mut without = config.clone();
+        match kind {
+            Some(NoticeKind::Microphone) => without.microphone = AudioSource::None,
+            _ => without.speaker = AudioSink::None,
+        }
+        for config in [without, config] {
+            self.effects.push_back(Effect::ConfigureAudio(config));
+        }
     }
 
     /// A silent microphone is worth a word only while it should be heard.

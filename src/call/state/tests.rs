@@ -9,7 +9,7 @@ use crate::{
     call::{Notice, NoticeAction, NoticeLevel, Participant, Stage},
     clock,
     latest::Latest,
-    media::{DeviceTrouble, Size},
+    media::{AudioSource, DeviceTrouble, Size},
     mesh::{End, LinkNews, Path, Suspicion},
 };
 
@@ -355,6 +355,26 @@ fn a_silent_microphone_is_worth_a_word_only_while_it_is_on() {
 }
 
 #[test]
+fn trying_a_microphone_again_opens_it_anew_and_leaves_the_speaker_alone() {
+    let mut story = Story::in_a_call(0);
+    story.audio(|audio| audio.microphone_trouble = Some(DeviceTrouble::Busy));
+    let notice = story.notices().remove(0).id;
+    story.effects.clear();
+    let action = NoticeAction::TryAgain;
+    story.command(Command::Act { notice, action });
+    let [
+        Effect::ConfigureAudio(without),
+        Effect::ConfigureAudio(with),
+    ] = &story.effects[..]
+    else {
+        panic!("{:?}", story.effects);
+    };
+    assert_eq!(without.microphone, AudioSource::None);
+    assert_eq!(with.microphone, AudioSource::Default);
+    assert_eq!(without.speaker, with.speaker);
+}
+
+#[test]
 fn who_comes_and_goes_is_said_for_five_seconds_but_not_who_was_there() {
     let mut story = Story::in_a_call(1);
     story.comes(1, "Grace");
@@ -444,6 +464,19 @@ fn settings_take_effect_where_they_differ_and_are_saved() {
     story.effects.clear();
     story.command(Command::Settings(Box::new(settings)));
     assert!(story.effects.is_empty(), "nothing changed");
+}
+
+#[test]
+fn settings_from_before_the_last_join_do_not_forget_it() {
+    let mut story = Story::in_a_call(0);
+    let stale = Settings {
+        gain_control: false,
+        ..Settings::default()
+    };
+    story.command(Command::Settings(Box::new(stale)));
+    let settings = story.state.view().settings;
+    assert_eq!(settings.recent[0].link, LINK);
+    assert!(!settings.gain_control);
 }
 
 #[test]
