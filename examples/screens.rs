@@ -9,8 +9,8 @@ use std::{
 
 use nonstop::{
     call::{
-        CallView, Commands, DeviceLists, LobbyView, Notice, NoticeAction, NoticeKind, NoticeLevel,
-        Participant, Picture, Quality, Screen, SelfView, Stage, View,
+        CallView, Commands, DeviceLists, Joining, LobbyView, Notice, NoticeAction, NoticeKind,
+        NoticeLevel, Participant, Picture, Quality, Screen, SelfView, Stage, View,
     },
     clock,
     config::{Appearance, RecentMeeting, Settings},
@@ -111,7 +111,10 @@ fn view(screen: &str) -> Option<View> {
         }
         "lobby-joining" => {
             view.screen = Screen::Lobby(LobbyView {
-                joining: Some("standup".into()),
+                joining: Some(Joining::Joining {
+                    room: "standup".into(),
+                    host: "meet.example.org".into(),
+                }),
                 offered_link: None,
             });
         }

@@ -10,8 +10,8 @@ use egui_kittest::{
 };
 use nonstop::{
     call::{
-        CallView, Command, Commands, DeviceLists, LobbyView, Notice, NoticeAction, NoticeKind,
-        NoticeLevel, Participant, Picture, Quality, Screen, SelfView, Stage, View,
+        CallView, Command, Commands, DeviceLists, Joining, LobbyView, Notice, NoticeAction,
+        NoticeKind, NoticeLevel, Participant, Picture, Quality, Screen, SelfView, Stage, View,
     },
     clock,
     config::{Appearance, RecentMeeting, Settings},
@@ -140,7 +140,10 @@ fn a_recent_meeting_is_joined_again() {
 fn joining_is_said_in_words_and_can_be_stopped() {
     let mut view = lobby();
     view.screen = Screen::Lobby(LobbyView {
-        joining: Some("standup".into()),
+        joining: Some(Joining::Joining {
+            room: "standup".into(),
+            host: "meet.example.org".into(),
+        }),
         offered_link: None,
     });
     let mut window = Window::open(view);
@@ -399,7 +402,7 @@ fn settings_open_by_button_and_keys_and_close_with_escape() {
 fn each_setting_comes_out_as_it_was_chosen() {
     let mut window = Window::open(lobby());
     window.click("Settings");
-    window.commands();
+    assert_eq!(window.commands(), [Command::ListDevices]);
     for words in [
         "Take the speaker's echo out",
         "Take steady noise out",
@@ -443,7 +446,7 @@ fn full_screen_is_asked_for_by_button_and_keys() {
     for press in [false, true] {
         let mut window = Window::open(call(1));
         if press {
-            window.harness.key_press(Key::F11);
+            window.harness.key_down(Key::F11);
         } else {
             window.harness.get_by_label("Full screen").click();
         }
@@ -594,7 +597,6 @@ impl Window {
             arrived,
         };
         window.run();
-        assert_eq!(window.commands(), [Command::ListDevices]);
         window
     }
 
@@ -677,7 +679,10 @@ impl Window {
 fn screens() -> Vec<(&'static str, View)> {
     let mut joining = lobby();
     joining.screen = Screen::Lobby(LobbyView {
-        joining: Some("standup".into()),
+        joining: Some(Joining::Joining {
+            room: "standup".into(),
+            host: "meet.example.org".into(),
+        }),
         offered_link: None,
     });
     let mut noticed = call(3);

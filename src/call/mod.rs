@@ -41,8 +41,8 @@ pub use diary::{Entry, Happening};
 pub use invitation::Invitation;
 pub use meeting::{MeetingError, new_meeting_link};
 pub use view::{
-    CallView, Command, DeviceLists, LobbyView, Notice, NoticeAction, NoticeKind, NoticeLevel,
-    Participant, Picture, Quality, Screen, SelfView, Stage, View,
+    CallView, Command, DeviceLists, Joining, LobbyView, Notice, NoticeAction, NoticeKind,
+    NoticeLevel, Participant, Picture, Quality, Screen, SelfView, Stage, View,
 };
 
 /// How long a session may take to end: a goodbye, and settings on their way to the disk.

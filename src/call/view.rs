@@ -46,10 +46,27 @@ impl Default for Screen {
 /// What only the lobby shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LobbyView {
-    /// Whether a meeting is being opened or joined, and where.
-    pub joining: Option<String>,
+    /// The meeting that is on its way, if one is.
+    pub joining: Option<Joining>,
     /// A meeting link to start with (given on the command line): fills the field, and waits.
     pub offered_link: Option<String>,
+}
+
+/// A meeting on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Joining {
+    /// A new one is being opened.
+    Opening {
+        /// The server's name or address, or words for this computer.
+        host: String,
+    },
+    /// One is being joined.
+    Joining {
+        /// The room's name.
+        room: String,
+        /// The server's name or address.
+        host: String,
+    },
 }
 
 /// The person in front of this screen.

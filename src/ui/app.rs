@@ -101,7 +101,6 @@ impl App {
         theme::install(context);
         let wake = Wake::new(context.clone());
         view.on_change(wake.change());
-        commands.send(Command::ListDevices);
         Self {
             mailbox: view,
             view: View::default(),
@@ -155,7 +154,7 @@ impl App {
     pub fn paint(&mut self, ui: &mut Ui) {
         self.wake.painted();
         self.follow(ui.ctx());
-        self.shortcuts(ui);
+        let toggled = self.shortcuts(ui);
         let area = ui.max_rect();
         ui.painter().rect_filled(area, 0, theme::palette(ui).canvas);
         let mut desk = Desk {
@@ -163,8 +162,9 @@ impl App {
             settings: &mut self.settings,
             pictures: &mut self.pictures,
             commands: &self.commands,
+            covered: self.panel.is_some(),
         };
-        let settings_wanted = match &self.view.screen {
+        let mut settings_wanted = match &self.view.screen {
             Screen::Lobby(lobby) => lobby::lobby_ui(
                 ui,
                 area,
@@ -184,9 +184,12 @@ impl App {
                 )
             }
         };
+        settings_wanted |= toggled;
         if settings_wanted && self.panel.is_none() {
             self.panel = Some(SettingsPanel::default());
             desk.send(Command::ListDevices);
+        } else if toggled && let Some(mut panel) = self.panel.take() {
+            settings::commit(&mut panel, &mut desk);
         }
         if let Some(panel) = &mut self.panel
             && !settings::settings_ui(ui, panel, &mut desk)
@@ -196,19 +199,15 @@ impl App {
         self.pictures.forget_unused();
     }
 
-    fn shortcuts(&mut self, ui: &Ui) {
+    /// Does what keys ask of the window itself. Returns whether the settings are to open or close.
+    fn shortcuts(&self, ui: &Ui) -> bool {
         if Shortcut::FullScreen.pressed(ui.ctx()) {
             meeting::toggle_full_screen(ui);
         }
         if Shortcut::Quit.pressed(ui.ctx()) {
             ui.ctx().send_viewport_cmd(ViewportCommand::Close);
         }
-        if Shortcut::Settings.pressed(ui.ctx()) {
-            self.panel = match self.panel {
-                Some(_) => None,
-                None => Some(SettingsPanel::default()),
-            };
-        }
+        Shortcut::Settings.pressed(ui.ctx())
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Desk<'a> {
     pub(super) pictures: &'a mut Pictures,
     /// The way to ask for something.
     pub(super) commands: &'a Commands,
+    /// Whether a panel lies over the screen, which then leaves the keys alone.
+    pub(super) covered: bool,
 }
 
 impl Desk<'_> {

@@ -15,7 +15,7 @@ use super::{
     tile,
     widgets::{self, Button, IconButton, Tone},
 };
-use crate::call::{Command, Invitation, LobbyView};
+use crate::call::{Command, Invitation, Joining, LobbyView};
 
 /// Below that width the two columns become one.
 const STACKS_BELOW: f32 = 720.0;
@@ -302,8 +302,8 @@ fn way_in_ui(
     lobby: &LobbyView,
     desk: &mut Desk<'_>,
 ) {
-    if let Some(place) = &lobby.joining {
-        joining_ui(ui, place, desk);
+    if let Some(joining) = &lobby.joining {
+        joining_ui(ui, joining, desk);
         return;
     }
     ui.spacing_mut().item_spacing.y = space::SMALL;
@@ -399,8 +399,8 @@ fn offer_ui(ui: &mut Ui, state: &mut Lobby, clipboard: Option<&Clipboard>, desk:
             bottom: space::HAIR as i8,
         })
         .show(ui, |ui| {
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                ui.set_min_height(36.0);
+            let size = vec2(ui.available_width(), 36.0);
+            ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Center), |ui| {
                 ui.spacing_mut().item_spacing.x = space::HAIR;
                 let refuse = IconButton::new(Icon::Close, "Do not join").diameter(28.0);
                 if refuse.show(ui).clicked() {
@@ -451,16 +451,16 @@ fn recent_ui(ui: &mut Ui, state: &mut Lobby, desk: &mut Desk<'_>) {
     });
 }
 
-fn joining_ui(ui: &mut Ui, place: &str, desk: &Desk<'_>) {
+fn joining_ui(ui: &mut Ui, joining: &Joining, desk: &Desk<'_>) {
     let palette = theme::palette(ui);
-    let words = if place.is_empty() {
-        "Opening a meeting…".to_owned()
-    } else {
-        format!("Joining {place}…")
+    let (words, place) = match joining {
+        Joining::Opening { host } => ("Opening a meeting…".to_owned(), host),
+        Joining::Joining { room, host } => (format!("Joining {room}…"), host),
     };
     ui.add(egui::Label::new(egui::RichText::new(words).font(theme::title())).wrap());
     ui.add_space(space::HAIR);
-    ui.label(egui::RichText::new("This takes a moment.").color(palette.text_subdued));
+    let place = egui::RichText::new(format!("on {place}")).color(palette.text_subdued);
+    ui.add(egui::Label::new(place).truncate());
     ui.add_space(space::MEDIUM);
     let (track, _) = ui.allocate_exact_size(vec2(ui.available_width(), 4.0), Sense::hover());
     ui.painter().rect_filled(track, 2, palette.control);
@@ -491,6 +491,9 @@ fn shortcuts(ui: &Ui, state: &mut Lobby, lobby: &LobbyView, desk: &mut Desk<'_>)
     }
     if Shortcut::Camera.pressed(ui.ctx()) {
         desk.send(Command::SetCamera(!me.camera));
+    }
+    if desk.covered {
+        return;
     }
     if lobby.joining.is_some() {
         if !ui.ctx().any_popup_open() && Shortcut::Escape.pressed(ui.ctx()) {

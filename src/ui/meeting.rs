@@ -28,8 +28,8 @@ const COPIED_STAYS: f64 = 2.0;
 const BLINK: Duration = Duration::from_secs(1);
 /// After that long, "Reconnecting…" is not enough.
 const LONG: Duration = Duration::from_secs(10);
-/// Below that height the bars lie on the pictures.
-const LOW: f32 = 420.0;
+/// Height of the top bar.
+const TOP_BAR: f32 = 52.0;
 
 /// What the window remembers about a call.
 #[derive(Debug, Default)]
@@ -51,27 +51,17 @@ pub(super) fn meeting_ui(
     let mut asked = Asked::default();
     shortcuts(ui, desk, &mut asked);
     let copied = state.copied.is_some_and(|at| now - at < COPIED_STAYS);
-    let low = area.height() < LOW;
-    let (top, bottom) = if low {
-        (space::SMALL, space::SMALL)
-    } else {
-        (52.0, BAR_HEIGHT + 2.0 * space::MEDIUM)
-    };
+    let below = BAR_HEIGHT + 2.0 * space::MEDIUM;
     let stage = Rect::from_min_max(
-        pos2(area.left() + space::MEDIUM, area.top() + top),
-        pos2(area.right() - space::MEDIUM, area.bottom() - bottom),
+        pos2(area.left() + space::MEDIUM, area.top() + TOP_BAR),
+        pos2(area.right() - space::MEDIUM, area.bottom() - below),
     );
     people_ui(ui, stage, call, desk, copied, &mut asked);
 
     let shown = bars_shown(ui, state, call, now);
     ui.scope(|ui| {
         ui.set_opacity(shown);
-        let bar = Rect::from_min_size(area.min, vec2(area.width(), 52.0));
-        if low {
-            let palette = theme::palette(ui);
-            ui.painter()
-                .rect_filled(bar, 0, palette.canvas.opacity(0.8));
-        }
+        let bar = Rect::from_min_size(area.min, vec2(area.width(), TOP_BAR));
         controls::top_bar_ui(ui, bar, call, &mut asked);
         controls::control_bar_ui(ui, area, desk, copied, &mut asked);
     });
@@ -81,7 +71,10 @@ pub(super) fn meeting_ui(
         ui.ctx().set_cursor_icon(egui::CursorIcon::None);
     }
     server_ui(ui, area, call);
-    let below_bar = Rect::from_min_max(pos2(area.left(), area.top() + 56.0), area.max);
+    let below_bar = Rect::from_min_max(
+        pos2(area.left(), area.top() + TOP_BAR + space::HAIR),
+        area.max,
+    );
     asked.settings |= notices::overlay_ui(ui, notices, desk, below_bar);
 
     if asked.copy_link {
@@ -115,6 +108,9 @@ fn shortcuts(ui: &Ui, desk: &Desk<'_>, asked: &mut Asked) {
     }
     if Shortcut::Camera.pressed(ui.ctx()) {
         desk.send(Command::SetCamera(!me.camera));
+    }
+    if desk.covered {
+        return;
     }
     asked.copy_link |= Shortcut::Link.pressed(ui.ctx());
     asked.leave |= Shortcut::Leave.pressed(ui.ctx());

@@ -57,6 +57,7 @@ pub(super) fn settings_ui(ui: &Ui, panel: &mut SettingsPanel, desk: &mut Desk<'_
                 });
             ScrollArea::vertical()
                 .max_height(height - 72.0)
+                .min_scrolled_height(height - 72.0)
                 .auto_shrink([false, true])
                 .show(ui, |ui| {
                     egui::Frame::new()
@@ -164,7 +165,7 @@ fn level_ui(ui: &mut Ui, desk: &Desk<'_>) {
 }
 
 /// Takes what stands in the fields into the settings.
-fn commit(panel: &mut SettingsPanel, desk: &mut Desk<'_>) {
+pub(super) fn commit(panel: &mut SettingsPanel, desk: &mut Desk<'_>) {
     let name = panel.name.as_deref().map(|name| name.trim().to_owned());
     let server = panel.server.as_deref().map(|server| {
         let server = server.trim();

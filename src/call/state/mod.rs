@@ -21,8 +21,8 @@ use nonstop_wire::{MeetingLink, ParticipantId};
 
 pub(super) use self::own::audio_config;
 use super::{
-    CallView, Command, DeviceLists, Happening, LobbyView, NoticeKind, Picture, Screen, SelfView,
-    View,
+    CallView, Command, DeviceLists, Happening, Joining, LobbyView, NoticeKind, Picture, Screen,
+    SelfView, View,
     notices::{Notices, Words},
     person::{LEVEL_STEP, Person},
     words,
@@ -351,8 +351,13 @@ impl State {
                 });
             }
             Phase::Lobby => None,
-            Phase::Opening { place, .. } => Some(place.clone()),
-            Phase::Joining(call) => Some(format!("{} on {}", call.link.room(), call.link.host())),
+            Phase::Opening { place, .. } => Some(Joining::Opening {
+                host: place.clone(),
+            }),
+            Phase::Joining(call) => Some(Joining::Joining {
+                room: call.link.room().to_string(),
+                host: call.link.host().to_owned(),
+            }),
         };
         Screen::Lobby(LobbyView {
             joining,

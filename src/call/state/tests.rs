@@ -147,10 +147,11 @@ fn joining_shows_the_lobby_until_the_meeting_is_there_and_remembers_it() {
     let Screen::Lobby(lobby) = story.state.view().screen else {
         panic!("not there yet");
     };
-    assert_eq!(
-        lobby.joining.as_deref(),
-        Some("standup on meet.example.org")
-    );
+    let expected = Joining::Joining {
+        room: "standup".into(),
+        host: "meet.example.org".into(),
+    };
+    assert_eq!(lobby.joining, Some(expected));
     let joins =
         |effect: &Effect| matches!(effect, Effect::Join { link, .. } if link.reveal() == LINK);
     assert!(story.effects.iter().any(joins));
