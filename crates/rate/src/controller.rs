@@ -6,7 +6,8 @@
 //! ```text
 //! queue stands ──▶ 0.85 × acknowledged, then wait for the queue to drain
 //! loss > 10 % ───▶ × (1 − loss / 2)
-//! otherwise ─────▶ × 1.5 a second until the first fall, × 1.08 after, at most 1.5 × acknowledged
+//! otherwise ─────▶ rise, at most to 1.5 × acknowledged: fast until the first fall, slow near the
+//!                  capacity that the last fall showed, in between below it and long after it
 //! ```
 //!
 //! The thresholds are those of Google congestion control (draft-ietf-rmcat-gcc-02) where it
@@ -33,7 +34,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            start: Bitrate::from_kbps(600),
+            start: Bitrate::from_kbps(500),
             floor: Bitrate::from_kbps(50),
             ceiling: Bitrate::from_kbps(4_000),
         }
@@ -49,9 +50,15 @@ const LOW_LOSS: f64 = 0.02;
 /// The share of the acknowledged rate that is left after congestion.
 const DECREASE: f64 = 0.85;
 /// Rise a second before the capacity was ever touched.
-const FAST_RISE: f64 = 0.5;
-/// Rise a second after that.
+const FAST_RISE: f64 = 0.8;
+/// Rise a second near the capacity (as in Google congestion control).
 const SLOW_RISE: f64 = 0.08;
+/// Rise a second where there is room: the last fall is long past, or went far below the capacity.
+const ROOM_RISE: f64 = 0.25;
+/// When the last fall is long past.
+const LONG: Duration = Duration::from_secs(6);
+/// What counts as near the capacity.
+const NEAR: f64 = 0.8;
 /// Over how long the acknowledged rate and the loss are measured.
 const RATE_WINDOW: Duration = Duration::from_millis(600);
 const LOSS_WINDOW: Duration = Duration::from_millis(1_500);
@@ -61,6 +68,16 @@ const FALL_PAUSE: Duration = Duration::from_millis(400);
 const SILENCE: Duration = Duration::from_secs(1);
 /// What the estimate may exceed 1.5 times the acknowledged rate by, so that a quiet sender can start.
 const HEADROOM: Bitrate = Bitrate::from_kbps(100);
+
+/// How the estimate fell last.
+#[derive(Debug, Clone, Copy)]
+struct Fall {
+    at: Instant,
+    /// The queue that stood then.
+    standing: Duration,
+    /// The rate that came through then: with a standing queue, the capacity.
+    capacity: Option<Bitrate>,
+}
 
 /// Feedback in, estimate out. See the module for the algorithm.
 #[derive(Debug)]
@@ -72,9 +89,8 @@ pub struct Controller {
     arrived: VecDeque<(Duration, DataSize)>,
     /// Fate of each packet of the loss window.
     fates: VecDeque<(Instant, bool)>,
-    touched_capacity: bool,
     last_rise: Option<Instant>,
-    last_fall: Option<Instant>,
+    last_fall: Option<Fall>,
     last_feedback: Option<Instant>,
 }
 
@@ -87,7 +103,6 @@ impl Controller {
             queue: Queue::default(),
             arrived: VecDeque::new(),
             fates: VecDeque::new(),
-            touched_capacity: false,
             last_rise: None,
             last_fall: None,
             last_feedback: None,
@@ -159,41 +174,46 @@ impl Controller {
     }
 
     fn update(&mut self, now: Instant) {
-        let may_fall = self
-            .last_fall
-            .is_none_or(|at| now.saturating_duration_since(at) >= FALL_PAUSE);
         let standing = self.queue.standing();
         let loss = self.loss().unwrap_or(0.0);
-        if standing > QUEUE_LIMIT {
-            if may_fall && let Some(acknowledged) = self.acknowledged() {
-                // A long queue must drain, not merely stop growing.
-                let drain = DECREASE - (standing.as_secs_f64() / 2.0).min(0.35);
-                self.fall(now, acknowledged.scale(drain));
-            }
-        } else if loss > HIGH_LOSS {
-            if may_fall {
-                self.fall(now, self.estimate.scale(1.0 - loss / 2.0));
-            }
-        } else {
-            self.rise(
-                now,
-                if loss > LOW_LOSS {
-                    SLOW_RISE / 2.0
-                } else {
-                    self.pace()
-                },
-            );
+        if standing <= QUEUE_LIMIT && loss <= HIGH_LOSS {
+            let pace = self.pace(now);
+            self.rise(now, if loss > LOW_LOSS { pace / 3.0 } else { pace });
             return;
         }
         self.last_rise = Some(now);
+        if !self.may_fall(now, standing) {
+            return;
+        }
+        if standing > QUEUE_LIMIT {
+            if let Some(capacity) = self.acknowledged() {
+                // A long queue must drain, not merely stop growing.
+                let drain = DECREASE - (standing.as_secs_f64() / 2.0).min(0.35);
+                self.fall(now, capacity.scale(drain), Some(capacity));
+            }
+        } else {
+            self.fall(now, self.estimate.scale(1.0 - loss / 2.0), None);
+        }
     }
 
-    fn pace(&self) -> f64 {
-        if self.touched_capacity {
-            SLOW_RISE
-        } else {
-            FAST_RISE
-        }
+    /// A fall needs time to show: the queue must have drained, unless it still grows.
+    fn may_fall(&self, now: Instant, standing: Duration) -> bool {
+        self.last_fall.is_none_or(|last| {
+            let since = now.saturating_duration_since(last.at);
+            let grows = standing > last.standing + QUEUE_LIMIT;
+            since >= FALL_PAUSE && (grows || since >= last.standing * 3)
+        })
+    }
+
+    fn pace(&self, now: Instant) -> f64 {
+        let Some(last) = self.last_fall else {
+            return FAST_RISE;
+        };
+        let near = last
+            .capacity
+            .is_none_or(|capacity| self.estimate >= capacity.scale(NEAR));
+        let long = now.saturating_duration_since(last.at) >= LONG;
+        if near && !long { SLOW_RISE } else { ROOM_RISE }
     }
 
     fn rise(&mut self, now: Instant, per_second: f64) {
@@ -212,9 +232,14 @@ impl Controller {
         self.set(raised.min(proven).max(self.estimate));
     }
 
-    fn fall(&mut self, now: Instant, to: Bitrate) {
-        self.touched_capacity = true;
-        self.last_fall = Some(now);
+    fn fall(&mut self, now: Instant, to: Bitrate, capacity: Option<Bitrate>) {
+        self.last_fall = Some(Fall {
+            at: now,
+            standing: self.queue.standing(),
+            capacity,
+        });
+        // What was lost before says nothing about the rate from now on.
+        self.fates.clear();
         self.set(to.min(self.estimate));
     }
 

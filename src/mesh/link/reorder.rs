@@ -151,7 +151,7 @@ impl<T> Reorder<T> {
 
     /// Returns the numbers to ask for now.
     pub(super) fn ask(&mut self, now: Instant) -> Vec<u16> {
-        let pause = self.round_trip + self.round_trip / 4 + Duration::from_millis(20);
+        let pause = self.round_trip + self.round_trip / 8 + Duration::from_millis(15);
         let mut asked = Vec::new();
         for (number, missing) in &mut self.missing {
             if missing.asked < TRIES && missing.ask_at <= now && asked.len() < MOST_ASKED {
@@ -174,9 +174,10 @@ impl<T> Reorder<T> {
         ask.chain(give_up).min()
     }
 
-    /// A retransmission needs a request, its answer, and one more try of both.
+    /// A request and its answer, or either, may be lost too: there is time for all tries where the
+    /// way is short, and for two where it is long.
     fn patience(&self) -> Duration {
-        (self.round_trip * 3).clamp(Duration::from_millis(150), Duration::from_millis(800))
+        (self.round_trip * 3).clamp(Duration::from_millis(250), Duration::from_millis(800))
     }
 
     fn restart(&mut self, number: u64, packet: T) {
@@ -252,7 +253,7 @@ mod tests {
             now += Duration::from_millis(1);
         };
         assert_eq!(asked, 4);
-        assert!(now - start >= Duration::from_millis(150));
+        assert!(now - start >= Duration::from_millis(250));
         assert_eq!(gap[0], Ordered::Gap);
         assert_eq!(gap[1..], packets(&[3, 4]));
         assert_eq!((buffer.stats().missed, buffer.stats().lost), (1, 1));

@@ -18,6 +18,8 @@ pub(crate) struct Flow {
     path_changes: AtomicU64,
     /// Bytes that wait in the pacer.
     waiting: AtomicU64,
+    /// First transport-wide number that the newest feedback covers, and how many follow.
+    covered: AtomicU32,
     /// Packets that left, counted from the start.
     sent: AtomicU64,
     /// Bytes sent again on request, counted from the start.
@@ -71,6 +73,17 @@ impl Flow {
 
     pub(super) fn set_waiting(&self, bytes: u64) {
         self.waiting.store(bytes, Relaxed);
+    }
+
+    pub(super) fn set_covered(&self, first: u16, many: u16) {
+        self.covered
+            .store(u32::from(first) << 16 | u32::from(many), Relaxed);
+    }
+
+    /// Tells whether the newest feedback says anything about the packet with this number.
+    pub(super) fn covers(&self, number: u16) -> bool {
+        let covered = self.covered.load(Relaxed);
+        number.wrapping_sub((covered >> 16) as u16) < covered as u16
     }
 
     pub(super) fn sent(&self) -> u64 {

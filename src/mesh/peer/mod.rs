@@ -127,6 +127,7 @@ impl Peer {
         let flow = Arc::new(Flow::default());
         let estimator = estimator::Estimator::new(config.limits, Arc::clone(&flow));
         let registry = Registry::new()
+            .with(Slot::from(500), estimator::Coverage::new(Arc::clone(&flow)))
             .with(
                 Slot::CongestionControl,
                 CongestionControlBuilder::new(estimator).build(),

@@ -31,8 +31,39 @@ const PACE: f64 = 2.5;
 const SLOWEST: Bitrate = Bitrate::from_kbps(200);
 /// What may leave at once, in time at the pace: fewer wake-ups, bursts no queue notices.
 const BURST: Duration = Duration::from_millis(5);
+/// The share of the estimate that packets sent again may take: on a link that loses because it is
+/// full, they would keep it full.
+const AGAIN_SHARE: f64 = 0.3;
+/// What of it may be saved up, in time, and at least.
+const AGAIN_SAVED: Duration = Duration::from_millis(500);
+const AGAIN_LEAST: f64 = 6_000.0;
 /// The most that may wait; full means that new packets of pictures are dropped, and asked for again.
 const MOST_WAITING: u64 = 1_000_000;
+
+/// What packets sent again may still take, in bytes.
+#[derive(Debug, Default)]
+struct Allowance {
+    left: f64,
+    at: Option<Instant>,
+}
+
+impl Allowance {
+    /// Takes a packet's bytes, or returns false where too little is left.
+    fn take(&mut self, now: Instant, size: DataSize, estimate: Bitrate) -> bool {
+        let rate = estimate.as_f64() / 8.0 * AGAIN_SHARE;
+        let most = (rate * AGAIN_SAVED.as_secs_f64()).max(AGAIN_LEAST);
+        let earned = self.at.map_or(most, |at| {
+            now.saturating_duration_since(at).as_secs_f64() * rate
+        });
+        self.at = Some(now);
+        self.left = (self.left + earned).min(most);
+        let enough = self.left >= size.bytes() as f64;
+        if enough {
+            self.left -= size.bytes() as f64;
+        }
+        enough
+    }
+}
 
 /// The order and the moment of departure, for anything that has a size.
 #[derive(Debug)]
@@ -103,6 +134,7 @@ pub(super) struct Pacer {
     flow: Arc<Flow>,
     sound: HashSet<u32>,
     schedule: Schedule<TaggedPacket>,
+    allowance: Allowance,
     reads: VecDeque<TaggedPacket>,
     writes: VecDeque<TaggedPacket>,
 }
@@ -113,6 +145,7 @@ impl Pacer {
             flow,
             sound: HashSet::new(),
             schedule: Schedule::new(),
+            allowance: Allowance::default(),
             reads: VecDeque::new(),
             writes: VecDeque::new(),
         }
@@ -164,6 +197,10 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacer {
         };
         let again = packet.message.has(&Attribute::Retransmission);
         if again {
+            if !self.allowance.take(now, size, self.flow.estimate()) {
+                tracing::debug!("too much is asked for again: a packet is not sent again");
+                return Ok(());
+            }
             self.flow.add_retransmitted(size.bytes());
         }
         if sound {
@@ -254,5 +291,19 @@ mod tests {
             accepted += 1;
         }
         assert_eq!(accepted, 1_000);
+    }
+
+    #[test]
+    fn packets_sent_again_take_their_share_and_no_more() {
+        let start = clock::now();
+        let estimate = Bitrate::from_kbps(800);
+        let mut allowance = Allowance::default();
+        let sent = (0..1_000)
+            .filter(|millis| {
+                allowance.take(start + Duration::from_millis(*millis), PACKET, estimate)
+            })
+            .count();
+        // 0.3 of 100 packets a second, and half a second's worth saved up.
+        assert!((43..=46).contains(&sent), "{sent}");
     }
 }
