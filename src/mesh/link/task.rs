@@ -7,7 +7,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use nonstop_rate::Limits;
-use nonstop_wire::{ParticipantId, PeerMessage};
+use nonstop_wire::{IceServer, ParticipantId, PeerMessage};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
@@ -74,7 +74,7 @@ pub(super) async fn run(
     let work = run_connections(&config, &mut signals, &events);
     // What the other side says goes through a large library. Should it panic, this link is lost,
     // and its mesh must know.
-    let result = AssertUnwindSafe(work).catch_unwind().await;
+    let result = AssertUnwindSafe(Box::pin(work)).catch_unwind().await;
     let panicked = |_| Err(LinkError::Setup("the link's task panicked".to_owned()));
     if let Err(error) = result.unwrap_or_else(panicked) {
         tracing::info!(peer = %config.peer, %error, "the link failed");
@@ -88,6 +88,7 @@ async fn run_connections(
     signals: &mut mpsc::Receiver<PeerMessage>,
     events: &mpsc::Sender<(ParticipantId, LinkEvent)>,
 ) -> Result<(), LinkError> {
+    let (ice_servers, relayed_only) = ways(config)?;
     let mut media = Media::start(config)?;
     let mut offers = config.initiator;
     let mut first_offer = None;
@@ -95,9 +96,11 @@ async fn run_connections(
         let (peer_events_in, peer_events) = mpsc::channel(MOST_PEER_EVENTS);
         let (received_in, received) = mpsc::channel(MOST_RECEIVED);
         let peer = Peer::open(PeerConfig {
-            received: received_in,
+            ice_servers: ice_servers.clone(),
+            relayed_only,
+            limits: limits(config),
             events: peer_events_in,
-            ..peer_config(config)?
+            received: received_in,
         })
         .await
         .map_err(|error| LinkError::Setup(error.to_string()))?;
@@ -118,45 +121,38 @@ async fn run_connections(
     }
 }
 
-/// Returns what a connection is made from; its channels are still loose ends.
-fn peer_config(config: &LinkConfig) -> Result<PeerConfig, LinkError> {
-    let mut ice_servers = config.ice_servers.clone();
+/// Returns the servers that may help to find a path, and whether only relayed ones are allowed.
+fn ways(config: &LinkConfig) -> Result<(Vec<IceServer>, bool), LinkError> {
+    let mut servers = config.ice_servers.clone();
     let is_turn = |url: &String| url.starts_with("turn");
-    let has_turn = ice_servers
-        .iter()
-        .any(|server| server.urls.iter().any(is_turn));
-    let relayed_only = match config.path {
-        PathPolicy::Auto => false,
+    let has_turn = servers.iter().any(|server| server.urls.iter().any(is_turn));
+    match config.path {
+        PathPolicy::Auto => Ok((servers, false)),
         PathPolicy::Only(Path::Direct) => {
-            for server in &mut ice_servers {
+            for server in &mut servers {
                 server.urls.retain(|url| !is_turn(url));
             }
-            ice_servers.retain(|server| !server.urls.is_empty());
-            false
+            servers.retain(|server| !server.urls.is_empty());
+            Ok((servers, false))
         }
-        PathPolicy::Only(Path::TurnUdp) if has_turn => true,
+        PathPolicy::Only(Path::TurnUdp) if has_turn => Ok((servers, true)),
         PathPolicy::Only(Path::TurnUdp) => {
-            return Err(LinkError::Setup(
-                "the server names no TURN server".to_owned(),
-            ));
+            let why = "the meeting server names no TURN server".to_owned();
+            Err(LinkError::Setup(why))
         }
         PathPolicy::Only(path) => {
-            return Err(LinkError::Setup(format!(
-                "the path {path} is not supported yet"
-            )));
+            let why = format!("the path {path} is not supported yet");
+            Err(LinkError::Setup(why))
         }
-    };
+    }
+}
+
+fn limits(config: &LinkConfig) -> Limits {
     let defaults = Limits::default();
     let ceiling = config.max_bitrate.unwrap_or(defaults.ceiling);
-    Ok(PeerConfig {
-        ice_servers,
-        relayed_only,
-        limits: Limits {
-            start: defaults.start.min(ceiling),
-            floor: defaults.floor.min(ceiling),
-            ceiling,
-        },
-        events: mpsc::channel(1).0,
-        received: mpsc::channel(1).0,
-    })
+    Limits {
+        start: defaults.start.min(ceiling),
+        floor: defaults.floor.min(ceiling),
+        ceiling,
+    }
 }

@@ -170,7 +170,7 @@ impl Peer {
             )
             .with_relay_acceptance_min_wait(Some(Duration::from_millis(500)))
             .build();
-        let connection = PeerConnectionBuilder::new()
+        let builder = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(codecs::media_engine()?)
             .with_setting_engine(settings)
@@ -183,9 +183,9 @@ impl Peer {
             }))
             .with_udp_addrs(vec![sockets::EveryInterface])
             // Our runtime has no reactor threads: this only makes a dropped connection end its task.
-            .with_dedicated_reactor_pool_size(1)
-            .build()
-            .await?;
+            .with_dedicated_reactor_pool_size(1);
+        // On the heap: 20 kB.
+        let connection = Box::pin(builder.build()).await?;
         let connection: Box<dyn PeerConnection> = Box::new(connection);
         let audio = Stream::add(connection.as_ref(), RtpCodecKind::Audio, codecs::audio()).await?;
         let video = Stream::add(connection.as_ref(), RtpCodecKind::Video, codecs::video()).await?;
@@ -204,10 +204,7 @@ impl Peer {
 
     /// Creates an offer and applies it here; returns its text.
     pub(crate) async fn offer(&self, restart: bool) -> Result<String, PeerError> {
-        let options = restart.then(|| RTCOfferOptions {
-            ice_restart: true,
-            ..RTCOfferOptions::default()
-        });
+        let options = restart.then_some(RTCOfferOptions { ice_restart: true });
         let apply = async {
             let offer = self.connection.create_offer(options).await?;
             let text = offer.sdp.clone();

@@ -49,9 +49,12 @@ struct Side {
     _carrier: JoinSet<()>,
 }
 
+/// Makes a side of what carries its messages.
+type Finish = dyn FnOnce(mpsc::Receiver<LinkEvent>, Address, JoinSet<()>) -> Side;
+
 struct Ends {
     out: mpsc::Receiver<(ParticipantId, LinkEvent)>,
-    side: Box<dyn FnOnce(mpsc::Receiver<LinkEvent>, Address, JoinSet<()>) -> Side>,
+    side: Box<Finish>,
     link: Arc<Link>,
 }
 

@@ -137,9 +137,8 @@ async fn forward(
                     continue;
                 }
                 let capacity = weather.capacity.load(Relaxed);
-                if capacity > 0 {
-                    free_at += Duration::from_micros((size as u64 + 28) * 8_000_000 / capacity);
-                }
+                let micros = ((size as u64 + 28) * 8_000_000).checked_div(capacity);
+                free_at += Duration::from_micros(micros.unwrap_or(0));
                 queue.push_back((free_at + DELAY, buffer[..size].to_vec()));
             }
         }
