@@ -224,6 +224,15 @@ fn we_describe_ourselves_until_the_other_knows_us_and_steadily_after() {
     scene.hear_state(ANN, &[]);
     let timeline = scene.wait(secs(22));
     assert_eq!(states_to(&timeline, ANN).len(), 3, "{timeline:?}");
+    // Or the two would go on telling each other as if they had just met.
+    let names_them = |effect: &Effect| match effect {
+        Effect::Send {
+            message: PeerMessage::State(state),
+            ..
+        } => state.knows.contains(&ANN),
+        _ => true,
+    };
+    assert!(timeline.iter().all(|(_, effect)| names_them(effect)));
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Room {
                 name: self.shown.name.clone(),
                 microphone: self.shown.microphone,
                 camera: self.shown.camera,
-                knows: knows.iter().copied().filter(|id| *id != to).collect(),
+                knows: knows.clone(),
             });
             self.effects.push_back(Effect::Send { to, message });
         }
