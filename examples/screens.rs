@@ -45,8 +45,8 @@ fn main() -> ExitCode {
         loop {
             thread::sleep(Duration::from_millis(50));
             let phase = clock::since_start().as_secs_f32();
-            let voice = |phase: f32| (phase.sin() * (phase * 2.7).sin()).abs() * 0.6;
-            view.me.level = voice(phase * 3.0);
+            let voice = (phase * 3.0).sin() * (phase * 8.1).sin();
+            view.me.level = voice.abs() * 0.6;
             if let Screen::Call(call) = &mut view.screen {
                 for (index, person) in call.participants.iter_mut().enumerate() {
                     person.speaking = (phase / 3.0) as usize % 4 == index;
