@@ -4,12 +4,13 @@
 //! What was received is judged by what was recorded of it: the counter in the test card is read
 //! back from the decoded pictures, the tone's frequency from the played sound.
 
+mod detour;
 mod participant;
 mod recordings;
 
-use std::{net::SocketAddr, path::Path, sync::OnceLock, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, sync::OnceLock, time::Duration};
 
-use nonstop_server::{Config, Server};
+use nonstop_server::{Config, Server, TlsFiles};
 use nonstop_wire::{LinkSecret, MeetingLink};
 use tempfile::TempDir;
 use tokio::{
@@ -17,6 +18,7 @@ use tokio::{
     time::sleep,
 };
 
+use detour::Detour;
 use participant::{Participant, events};
 use recordings::{assert_moving, assert_tone};
 
@@ -37,9 +39,7 @@ impl Venue {
         let alone = alone().await;
         let server = Server::start(Config::default()).await.unwrap();
         let address = server.addresses()[0];
-        let room = "call".parse().unwrap();
-        let secret = LinkSecret::random().unwrap();
-        let link = MeetingLink::new(&address.to_string(), false, room, secret).unwrap();
+        let link = link_to(&address.to_string(), false);
         Self {
             server: Some(server),
             address,
@@ -83,6 +83,11 @@ impl Venue {
         }
         panic!("the port stays taken");
     }
+}
+
+fn link_to(host: &str, protected: bool) -> MeetingLink {
+    let secret = LinkSecret::random().unwrap();
+    MeetingLink::new(host, protected, "call".parse().unwrap(), secret).unwrap()
 }
 
 /// Calls want the processors for themselves, also where tests of one file run side by side.
@@ -146,7 +151,7 @@ async fn two_people_see_and_hear_each_other_and_part() {
 async fn three_people_come_and_go_in_any_order() {
     let venue = Venue::open().await;
     let (mut people, ids) = venue.gather(&["Ann", "Bob", "Eve"]).await;
-    // One leaves and another comes, both at once; who comes has the same name as who left.
+    // One leaves and another comes, both at once.
     let mut newcomer = venue.call("Dan");
     people[0].leave().await;
     let dan = newcomer.id().await;
@@ -232,14 +237,71 @@ async fn a_restart_of_the_server_loses_no_call() {
         newcomer.until_seen(id, FLOWING).await;
     }
     for (person, other) in people.iter().zip([&ids[1], &ids[0]]) {
-        let lines = person.lines();
-        assert_eq!(events(&lines, "participant_joined", Some(other)).len(), 1);
-        for event in ["participant_left", "link_interrupted"] {
-            assert!(
-                events(&lines, event, Some(other)).is_empty(),
-                "{}: {event}",
-                person.name
-            );
-        }
+        assert_undisturbed(person, other);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_connection_to_the_server_is_resumed_and_no_call_notices() {
+    let mut venue = Venue::open().await;
+    let detour = Detour::to(venue.address).await;
+    venue.link = link_to(&detour.address().to_string(), false);
+    let (mut people, ids) = venue.gather(&["Ann", "Bob"]).await;
+    detour.cut();
+    for person in &mut people {
+        person.until_event("reconnecting", None).await;
+        let back = person.until_event("reconnected", None).await;
+        assert_eq!(back["resumed"], true, "{}", person.name);
+    }
+    for (person, other) in people.iter_mut().zip([&ids[1], &ids[0]]) {
+        let seen = person.seen(other);
+        person.until_seen(other, seen + FLOWING).await;
+        assert_undisturbed(person, other);
+    }
+    // Whoever resumed can still be heard through the server.
+    people[1].leave().await;
+    let left = people[0]
+        .until_event("participant_left", Some(&ids[1]))
+        .await;
+    assert_eq!(left["lost"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_a_certificate_is_used_if_it_is_trusted_and_only_then() {
+    let mut venue = Venue::open().await;
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = TlsFiles {
+        certificate: venue.folder().join("certificate.pem"),
+        key: venue.folder().join("key.pem"),
+    };
+    fs::write(&files.certificate, certified.cert.pem()).unwrap();
+    fs::write(&files.key, certified.signing_key.serialize_pem()).unwrap();
+    let roots = files.certificate.clone();
+    let config = Config {
+        tls: Some(files),
+        ..Config::default()
+    };
+    let server = Server::start(config).await.unwrap();
+    venue.link = link_to(&format!("localhost:{}", server.addresses()[0].port()), true);
+
+    let mut doubter = venue.call("Eve");
+    let mut people = ["Ann", "Bob"].map(|name| {
+        Participant::start_with(venue.folder(), name, &venue.link, &[], |command| {
+            command.env("NONSTOP_EXTRA_ROOTS", &roots);
+        })
+    });
+    all_see_all(&mut people).await;
+    assert!(!doubter.ended().await.success());
+    assert_eq!(events(&doubter.lines(), "joined", None).len(), 0);
+}
+
+/// Asserts that the link to somebody was never touched.
+fn assert_undisturbed(person: &Participant, peer: &str) {
+    let lines = person.lines();
+    let joined = events(&lines, "participant_joined", Some(peer));
+    assert_eq!(joined.len(), 1, "{}", person.name);
+    for event in ["participant_left", "link_interrupted"] {
+        let found = events(&lines, event, Some(peer));
+        assert!(found.is_empty(), "{}: {found:?}", person.name);
     }
 }
