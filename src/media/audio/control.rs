@@ -69,7 +69,8 @@ pub struct AudioState {
     pub microphone_level: f32,
 }
 
-/// The sound side of the application. Cheap to clone; the last clone dropped ends it.
+/// The sound side of the application. Cheap to clone; the last clone dropped ends it, and waits
+/// until the recordings are complete: some ten milliseconds.
 #[derive(Debug, Clone)]
 pub struct Audio {
     running: Arc<Running>,

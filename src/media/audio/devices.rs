@@ -64,53 +64,56 @@ fn all(host: &Host, direction: Direction) -> Vec<Device> {
 
 fn names(host: &Host, direction: Direction) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for device in all(host, direction) {
-        let Some(id) = listed(host, &device, direction) else {
-            continue;
-        };
+    for device in chosen_from(host, &all(host, direction), direction) {
         let name = device.to_string();
-        if !names.contains(&name) {
-            names.push(name);
-        } else if !lists_twice(host) {
-            names.push(id);
-        }
+        let name = if names.contains(&name) {
+            id(device)
+        } else {
+            Some(name)
+        };
+        names.extend(name);
     }
     names
 }
 
-/// The system's own name of a device that a person would choose; `None` for the many others.
-fn listed(host: &Host, device: &Device, direction: Direction) -> Option<String> {
-    let id = id(device)?;
-    let hardware_once = id.starts_with("plughw:");
-    let loops_back = direction == Direction::Input && id.ends_with(".monitor");
-    let chosen = if lists_twice(host) {
-        hardware_once
-    } else {
-        !loops_back
+/// Keeps what a person would choose from.
+fn chosen_from<'a>(host: &Host, devices: &'a [Device], direction: Direction) -> Vec<&'a Device> {
+    let with = |test: &dyn Fn(&str) -> bool| {
+        let wanted = |device: &&Device| id(device).is_some_and(|id| test(&id));
+        devices.iter().filter(wanted).collect::<Vec<_>>()
     };
-    chosen.then_some(id)
+    if !is_alsa(host) {
+        return with(&|id| direction == Direction::Output || !loops_back(id));
+    }
+    // ALSA lists each device under a dozen names, by its card's name and again by its number.
+    let numbered = |card: &str| card.starts_with(|c: char| c.is_ascii_digit());
+    let by_name = with(&|id| {
+        id.strip_prefix(HARDWARE)
+            .is_some_and(|card| !numbered(card))
+    });
+    if by_name.is_empty() {
+        with(&|id| id.starts_with(HARDWARE))
+    } else {
+        by_name
+    }
 }
 
-/// ALSA lists each device under a dozen names; the others list each device once.
-#[cfg(target_os = "linux")]
-fn lists_twice(host: &Host) -> bool {
-    host.id() == cpal::HostId::Alsa
+/// Tells whether this is what a speaker plays: sound servers offer that as a microphone too,
+/// and make it the default where there is no other. It would send everybody their own voice.
+fn loops_back(id: &str) -> bool {
+    id.ends_with(".monitor")
 }
 
-#[cfg(not(target_os = "linux"))]
-fn lists_twice(_host: &Host) -> bool {
-    false
+/// ALSA's own name of a device with all conversions.
+const HARDWARE: &str = "plughw:CARD=";
+
+fn is_alsa(host: &Host) -> bool {
+    host.id().name() == "ALSA"
 }
 
 /// Tells whether a sound server stands between us and the devices.
-#[cfg(target_os = "linux")]
 fn is_server(host: &Host) -> bool {
-    host.id() == cpal::HostId::PulseAudio
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_server(_host: &Host) -> bool {
-    false
+    host.id().name() == "PulseAudio"
 }
 
 fn id(device: &Device) -> Option<String> {
@@ -130,7 +133,7 @@ pub(super) fn find(name: Option<&str>, direction: Direction) -> Result<Found, De
     let host = host().ok_or(DeviceTrouble::Missing)?;
     let device = match (name, direction) {
         (Some(name), _) => named(&host, name, direction),
-        (None, Direction::Input) => host.default_input_device(),
+        (None, Direction::Input) => default_microphone(&host),
         (None, Direction::Output) => host.default_output_device(),
     };
     Ok(Found {
@@ -141,24 +144,37 @@ pub(super) fn find(name: Option<&str>, direction: Direction) -> Result<Found, De
     })
 }
 
+fn default_microphone(host: &Host) -> Option<Device> {
+    let real = |device: &Device| !id(device).is_some_and(|id| loops_back(&id));
+    host.default_input_device().filter(real)
+}
+
 fn named(host: &Host, name: &str, direction: Direction) -> Option<Device> {
     let devices = all(host, direction);
-    let listed =
-        |device: &&Device| listed(host, device, direction).is_some() && device.to_string() == name;
-    (devices.iter().find(listed))
-        .or_else(|| devices.iter().find(|d| id(d).as_deref() == Some(name)))
-        .or_else(|| devices.iter().find(|d| d.to_string() == name))
-        .cloned()
+    let chosen = chosen_from(host, &devices, direction);
+    let by_name = chosen.into_iter().find(|device| device.to_string() == name);
+    let by_id = || devices.iter().find(|d| id(d).as_deref() == Some(name));
+    let by_any_name = || devices.iter().find(|device| device.to_string() == name);
+    by_name.or_else(by_id).or_else(by_any_name).cloned()
 }
 
 impl Found {
-    /// Tells whether a device that was chosen by name is gone without an error: a sound server
-    /// moves its stream to another device, which the person did not choose.
+    /// Returns the shortest callbacks worth asking for, in 48 kHz samples: 10 ms of a sound
+    /// server, which holds more itself; 20 ms of a driver, as our threads have no privilege
+    /// that would let them be in time for less.
+    pub(super) fn shortest_period(&self) -> u32 {
+        if is_alsa(&self.host) { 960 } else { 480 }
+    }
+
+    /// Tells whether the device is gone without an error: a sound server moves its stream to
+    /// another device, which the person did not choose, or which is no microphone.
     pub(super) fn is_replaced(&self) -> bool {
-        let Some(name) = &self.name else {
-            return false;
+        let there = match (&self.name, self.direction) {
+            (Some(name), direction) => named(&self.host, name, direction).is_some(),
+            (None, Direction::Input) => default_microphone(&self.host).is_some(),
+            (None, Direction::Output) => true,
         };
-        is_server(&self.host) && named(&self.host, name, self.direction).is_none()
+        is_server(&self.host) && !there
     }
 }
 
@@ -207,12 +223,4 @@ pub(super) fn trouble(error: &cpal::Error, was_open: bool) -> DeviceTrouble {
         }
         _ => DeviceTrouble::Other(error.to_string()),
     }
-}
-
-/// Tells whether sound goes on in spite of this error.
-pub(super) fn harmless(error: &cpal::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Xrun | ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged
-    )
 }

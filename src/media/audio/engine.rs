@@ -208,8 +208,12 @@ impl Engine {
         for track in &self.tracks {
             track.publish();
         }
+        let microphone_trouble = self.input.trouble();
+        if microphone_trouble.is_some() {
+            self.outgoing.hear_nothing();
+        }
         let state = AudioState {
-            microphone_trouble: self.input.trouble(),
+            microphone_trouble,
             speaker_trouble: self.output.trouble(),
             microphone_level: self.outgoing.level(),
         };

@@ -12,7 +12,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::{
     STEP_SAMPLES,
-    devices::{self, Direction, Format},
+    devices::{Direction, Format},
     input::Heard,
     resample::Resampler,
     session::{Failures, Keeper, Signs},
@@ -86,6 +86,7 @@ fn build(
     let rate = format.config.sample_rate;
     let (mut ring, end) = RingBuffer::new((RING.as_secs_f32() * rate as f32) as usize);
     let channels = usize::from(format.config.channels).max(1);
+    let error_signs = Arc::clone(&signs);
     let stream = device.build_input_stream_raw(
         format.config,
         format.samples,
@@ -93,12 +94,7 @@ fn build(
             take(data, channels, &mut ring);
             note(&signs, data.len() / channels, info);
         },
-        move |error| {
-            if !devices::harmless(&error) {
-                // Full: another error is on its way and says as much.
-                let _ = failures.try_send(error);
-            }
-        },
+        move |error| error_signs.note_error(error, &failures),
         Some(ANSWER),
     )?;
     Ok((stream, end))

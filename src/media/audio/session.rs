@@ -20,10 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cpal::{BufferSize, Device, Stream, traits::StreamTrait};
+use cpal::{BufferSize, Device, ErrorKind, Stream, traits::StreamTrait};
 
 use super::devices::{self, Direction, Format};
-use crate::media::DeviceTrouble;
+use crate::{clock, media::DeviceTrouble};
 
 /// A device that gives no sign of life for so long does not work.
 const SILENT: Duration = Duration::from_secs(2);
@@ -35,6 +35,10 @@ const REST: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(100);
 /// Once a second, the chosen device is looked for in the sound server's list.
 const LOOKS_A_LISTING: u32 = 10;
+/// With so many xruns in [`SILENT`], callbacks are too short for this device or computer.
+const STUMBLES: u64 = 8;
+/// Time for a thread to let its device go.
+const HANDOVER: Duration = Duration::from_millis(300);
 /// Callback sizes to try, in 48 kHz samples: a size that is too small for a device may give no
 /// callback and no error at all.
 const PERIODS: [u32; 4] = [480, 960, 1920, 4800];
@@ -48,6 +52,8 @@ pub(super) struct Signs {
     pub(super) callbacks: AtomicU64,
     /// Frames of the longest callback.
     pub(super) longest: AtomicUsize,
+    /// Times the driver lost sound because we came too late.
+    pub(super) xruns: AtomicU64,
     /// Times the speaker found too little.
     pub(super) underruns: AtomicU64,
     /// How long sound is on its way inside the device and its driver.
@@ -64,6 +70,8 @@ pub(super) struct Running<E> {
     pub(super) signs: Arc<Signs>,
     seen: u64,
     seen_at: Instant,
+    /// When xruns were last looked at, and how many there were.
+    stumbles: (Instant, u64),
 }
 
 /// Makes a stream, and the engine's end of its ring.
@@ -170,6 +178,12 @@ impl<E: Send + 'static> Keeper<E> {
                         }
                         return self.rest(DeviceTrouble::Silent, now);
                     }
+                    if running.stumbles(now) && self.period + 1 < PERIODS.len() {
+                        self.try_longer_periods();
+                        tracing::debug!(direction = ?self.direction, "longer callbacks");
+                        let until = now + HANDOVER;
+                        return State::Resting { until };
+                    }
                     State::Running(session, running)
                 }
             },
@@ -236,9 +250,36 @@ impl<E> Running<E> {
         now.saturating_duration_since(self.seen_at)
     }
 
+    fn stumbles(&mut self, now: Instant) -> bool {
+        let (at, before) = self.stumbles;
+        if now.saturating_duration_since(at) < SILENT {
+            return false;
+        }
+        let xruns = self.signs.xruns.load(Ordering::Relaxed);
+        self.stumbles = (now, xruns);
+        xruns - before >= STUMBLES
+    }
+
     /// Returns how long sound is on its way inside the device and its driver.
     pub(super) fn latency(&self) -> Duration {
         Duration::from_micros(self.signs.latency_micros.load(Ordering::Relaxed))
+    }
+}
+
+impl Signs {
+    /// Sorts an error of a running stream: what ends it goes to `failures`.
+    pub(super) fn note_error(&self, error: cpal::Error, failures: &Failures) {
+        match error.kind() {
+            ErrorKind::Xrun => {
+                self.xruns.fetch_add(1, Ordering::Relaxed);
+            }
+            // Sound goes on: without a favoured thread, or on another default device.
+            ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged => {}
+            _ => {
+                // Full: another error is on its way and says as much.
+                let _ = failures.try_send(error);
+            }
+        }
     }
 }
 
@@ -266,15 +307,18 @@ fn hold_open<E>(
     held: &Receiver<()>,
 ) -> Result<(), DeviceTrouble> {
     let found = devices::find(name, direction)?;
+    let period = period.max(found.shortest_period());
     let (failures, failed) = sync_channel(1);
     let signs = Arc::new(Signs::default());
     let (stream, end, rate) = open(&found.device, direction, build, period, &signs, &failures)?;
+    let now = clock::now();
     let running = Running {
         end,
         rate,
         signs,
         seen: 0,
-        seen_at: crate::clock::now(),
+        seen_at: now,
+        stumbles: (now, 0),
     };
     if event.try_send(Ok(running)).is_err() {
         return Ok(());
@@ -320,7 +364,7 @@ fn open<E>(
                     tracing::debug!(?direction, ?format, %error, "a format does not work");
                     let format_only = matches!(
                         error.kind(),
-                        cpal::ErrorKind::UnsupportedConfig | cpal::ErrorKind::InvalidInput
+                        ErrorKind::UnsupportedConfig | ErrorKind::InvalidInput
                     );
                     if !format_only {
                         return Err(devices::trouble(&error, false));

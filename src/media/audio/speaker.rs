@@ -15,7 +15,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::{
     STEP_SAMPLES,
-    devices::{self, Direction, Format},
+    devices::{Direction, Format},
     resample::Resampler,
     session::{Failures, Keeper, Running, Signs},
 };
@@ -129,6 +129,7 @@ fn build(
     let (end, mut ring) = RingBuffer::new((RING.as_secs_f32() * rate as f32) as usize);
     let channels = usize::from(format.config.channels).max(1);
     let mut last = 0.0;
+    let error_signs = Arc::clone(&signs);
     let stream = device.build_output_stream_raw(
         format.config,
         format.samples,
@@ -138,12 +139,7 @@ fn build(
                 signs.underruns.fetch_add(1, Ordering::Relaxed);
             }
         },
-        move |error| {
-            if !devices::harmless(&error) {
-                // Full: another error is on its way and says as much.
-                let _ = failures.try_send(error);
-            }
-        },
+        move |error| error_signs.note_error(error, &failures),
         Some(ANSWER),
     )?;
     Ok((stream, end))
