@@ -389,20 +389,25 @@ mod tests {
 
     #[test]
     fn a_keyframe_request_is_answered_once_and_a_new_size_brings_its_own() {
-        let mut stage = Stage::new(CONTROL, 8);
-        assert!(stage.next().keyframe);
-        stage.tell(EncodeControl {
-            keyframe_requests: 3,
+        // The smallest size, from which a slow computer cannot step down.
+        let control = EncodeControl {
+            max_size: Size::new(320, 180),
             ..CONTROL
-        });
+        };
+        let mut stage = Stage::new(control, 8);
+        assert!(stage.next().keyframe);
+        let asked = EncodeControl {
+            keyframe_requests: 3,
+            ..control
+        };
+        stage.tell(asked);
         let keyframe = (0..60).map(|_| stage.next()).find(|unit| unit.keyframe);
         assert!(keyframe.is_some());
         assert!((0..15).all(|_| !stage.next().keyframe));
-        let smaller = Size::new(320, 180);
+        let smaller = Size::new(160, 90);
         stage.tell(EncodeControl {
             max_size: smaller,
-            keyframe_requests: 3,
-            ..CONTROL
+            ..asked
         });
         let changed = (0..60)
             .map(|_| stage.next())
