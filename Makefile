@@ -35,9 +35,9 @@ demo: setup
 
 test: setup-test
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		$(CARGO) nextest run --workspace --all-targets; \
+		$(CARGO) nextest run --workspace; \
 	else \
-		$(CARGO) test --workspace --all-targets; \
+		$(CARGO) test --workspace; \
 	fi
 
 lint: setup
