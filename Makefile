@@ -54,11 +54,7 @@ fuzz:
 
 devices: setup-test
 	@tests/lab/devices-vm.sh --setup
-	@set -e; for name in devices_video devices_audio; do \
-		binary=$$($(CARGO) test --test $$name --no-run --message-format json 2>/dev/null \
-			| grep -o '"executable":"[^"]*"' | tail -1 | cut -d'"' -f4); \
-		NONSTOP_DEVICES_VM=1 tests/lab/devices-vm.sh -- $$binary --nocapture --test-threads 1; \
-	done
+	@tests/lab/devices.sh
 
 deny:
 	$(CARGO) deny check licenses bans sources
