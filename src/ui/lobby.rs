@@ -19,6 +19,8 @@ use crate::call::{Command, Invitation, Joining, LobbyView};
 
 /// Below that width the two columns become one.
 const STACKS_BELOW: f32 = 720.0;
+/// Width of the two switches on the preview.
+const SWITCHES: f32 = 2.0 * 48.0 + space::MEDIUM;
 /// How many recent meetings are offered.
 const RECENT: usize = 4;
 
@@ -76,18 +78,19 @@ pub(super) fn lobby_ui(
     let mut settings_wanted = false;
     let wide = area.width() >= STACKS_BELOW;
     let margin = if wide { space::HUGE } else { space::LARGE };
-    let width = (area.width() - 2.0 * margin).min(if wide { 1120.0 } else { 520.0 });
+    let most = if wide { 1120.0 } else { 520.0 };
+    let width = (area.width() - 2.0 * margin).min(most).floor();
     ScrollArea::vertical()
         .auto_shrink([false, false])
         .show(ui, |ui| {
             let header = Rect::from_min_size(ui.cursor().min, vec2(area.width(), 64.0));
             ui.allocate_rect(header, Sense::hover());
             settings_wanted |= header_ui(ui, header.shrink2(vec2(margin, 0.0)));
-            let left = area.center().x - width / 2.0;
+            let left = (area.center().x - width / 2.0).floor();
             let room = area.height() - header.height() - space::LARGE;
             let above = state
                 .body
-                .map_or(0.0, |body| ((room - body) * 0.42).max(0.0));
+                .map_or(0.0, |body| ((room - body) * 0.42).max(0.0).floor());
             if state.body.is_none() {
                 ui.ctx()
                     .request_discard("the height of the lobby is not known");
@@ -139,7 +142,7 @@ fn columns_ui(
     desk: &mut Desk<'_>,
 ) {
     let gap = if width > 900.0 { 56.0 } else { space::HUGE };
-    let right = (width * 0.36).clamp(300.0, 380.0);
+    let right = (width * 0.36).clamp(300.0, 380.0).floor();
     let left = width - right - gap;
     let top = ui.cursor().min;
     let place = |x: f32, width: f32| {
@@ -151,7 +154,7 @@ fn columns_ui(
         ui.set_width(right);
         let preview = left / super::grid::ASPECT;
         let height_of_form = 330.0;
-        ui.add_space(((preview - height_of_form) * 0.5).max(0.0));
+        ui.add_space(((preview - height_of_form) * 0.5).max(0.0).floor());
         way_in_ui(ui, state, clipboard, lobby, desk);
     });
     ui.expand_to_include_rect(looks.response.rect);
@@ -159,7 +162,7 @@ fn columns_ui(
 
 /// Shows the preview with the switches on it, and the choice of devices below.
 fn looks_ui(ui: &mut Ui, width: f32, desk: &mut Desk<'_>) {
-    let size = vec2(width, width / super::grid::ASPECT);
+    let size = vec2(width, (width / super::grid::ASPECT).floor());
     let rect = Rect::from_min_size(ui.cursor().min, size);
     ui.scope_builder(UiBuilder::new().max_rect(rect), |ui| {
         ui.set_min_size(size);
@@ -175,7 +178,7 @@ fn looks_ui(ui: &mut Ui, width: f32, desk: &mut Desk<'_>) {
     }
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = space::SMALL;
-        let each = (width - 2.0 * space::SMALL) / 3.0;
+        let each = ((width - 2.0 * space::SMALL) / 3.0).floor();
         for device in devices {
             devices::picker_ui(ui, device, desk, each);
         }
@@ -223,7 +226,7 @@ fn preview_ui(ui: &mut Ui, rect: Rect, desk: &mut Desk<'_>) {
     voice_ui(ui, rect, desk);
     let bar = Rect::from_center_size(
         pos2(rect.center().x, rect.bottom() - 40.0),
-        vec2(2.0 * 48.0 + space::MEDIUM, 48.0),
+        vec2(SWITCHES, 48.0),
     );
     let builder = UiBuilder::new()
         .max_rect(bar)
@@ -255,13 +258,11 @@ fn preview_words(desk: &Desk<'_>, shown: bool) -> Option<&'static str> {
 fn voice_ui(ui: &mut Ui, rect: Rect, desk: &Desk<'_>) {
     let me = &desk.view.me;
     let picture = &TOKENS.picture;
-    let size = if me.microphone {
-        vec2(124.0, 32.0)
-    } else {
-        vec2(40.0, 32.0)
-    };
-    let corner = pos2(rect.left() + space::MEDIUM, rect.bottom() - 56.0 + 8.0);
-    let ground = Rect::from_min_size(corner, vec2(size.x.min(rect.width() * 0.3), size.y));
+    // What is left beside the two switches in the middle.
+    let room = rect.width() / 2.0 - SWITCHES / 2.0 - 2.0 * space::MEDIUM;
+    let width = if me.microphone { room.min(124.0) } else { 40.0 };
+    let corner = pos2(rect.left() + space::MEDIUM, rect.bottom() - 40.0 - 16.0);
+    let ground = Rect::from_min_size(corner, vec2(width, 32.0));
     let response = ui.interact(ground, ui.scope_id().with("level"), Sense::hover());
     response.widget_info(|| {
         let words = if me.microphone {
@@ -272,7 +273,7 @@ fn voice_ui(ui: &mut Ui, rect: Rect, desk: &Desk<'_>) {
         egui::WidgetInfo::labeled(egui::accesskit::Role::Meter, true, words)
     });
     ui.painter()
-        .rect_filled(ground, TOKENS.radius.control, picture.shade.opacity(0.72));
+        .rect_filled(ground, TOKENS.radius.control, picture.shade.opacity(0.8));
     let at = pos2(ground.left() + 18.0, ground.center().y);
     if !me.microphone {
         let off = Icon::MicrophoneOff;
@@ -291,7 +292,8 @@ fn voice_ui(ui: &mut Ui, rect: Rect, desk: &Desk<'_>) {
         pos2(ground.right() - space::MEDIUM, ground.center().y + 6.0),
     );
     let unlit = picture.text.opacity(0.22);
-    fields::paint_meter(ui, meter, me.level, 10, picture.good, unlit);
+    let bars = (meter.width() / 8.0) as usize;
+    fields::paint_meter(ui, meter, me.level, bars, picture.good, unlit);
 }
 
 /// Shows the name, and the ways into a meeting.

@@ -130,7 +130,7 @@ fn card_ui(ui: &mut Ui, notice: &Notice, width: f32) -> Option<Answer> {
                         }
                     });
                     ui.with_layout(Layout::right_to_left(Align::TOP), |ui| {
-                        let close = IconButton::new(Icon::Close, "Dismiss").diameter(28.0);
+                        let close = IconButton::new(Icon::Close, "Dismiss").diameter(24.0);
                         if close.show(ui).clicked() {
                             answer = Some(Answer::Dismiss);
                         }

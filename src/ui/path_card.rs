@@ -47,7 +47,7 @@ pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> R
     );
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
     let picture = &TOKENS.picture;
-    let shade = if response.hovered() { 0.9 } else { 0.72 };
+    let shade = if response.hovered() { 0.95 } else { 0.8 };
     let radius = CornerRadius::same(TOKENS.radius.control - 2);
     ui.painter()
         .rect_filled(rect, radius, picture.shade.opacity(shade));
@@ -66,8 +66,12 @@ pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> R
         .width(260.0)
         .gap(space::SMALL)
         .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
+        .layout(egui::Layout::top_down(egui::Align::Min))
         .accessible_name(name)
-        .show(|ui| card_ui(ui, participant));
+        .show(|ui| {
+            let inside = egui::Frame::new().inner_margin(space::HAIR);
+            inside.show(ui, |ui| card_ui(ui, participant));
+        });
     rect
 }
 
@@ -75,7 +79,6 @@ fn card_ui(ui: &mut Ui, participant: &Participant) {
     let palette = theme::palette(ui);
     let subdued: Color32 = palette.text_subdued.into();
     ui.set_width(260.0);
-    ui.add_space(space::HAIR);
     ui.label(egui::RichText::new(path_words(participant)).font(theme::strong()));
     let mut line = |words: String| {
         ui.label(
@@ -94,7 +97,6 @@ fn card_ui(ui: &mut Ui, participant: &Participant) {
         line(format!("Picture {} × {}", size.width, size.height));
     }
     line("Sound and pictures are encrypted from their computer to yours.".into());
-    ui.add_space(space::HAIR);
 }
 
 /// Returns how packets travel, in words.

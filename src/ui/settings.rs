@@ -45,7 +45,9 @@ pub(super) fn settings_ui(ui: &Ui, panel: &mut SettingsPanel, desk: &mut Desk<'_
                     bottom: space::SMALL as i8,
                 })
                 .show(ui, |ui| {
-                    ui.horizontal(|ui| {
+                    let size = egui::vec2(ui.available_width(), 36.0);
+                    let row = egui::Layout::left_to_right(egui::Align::Center);
+                    ui.allocate_ui_with_layout(size, row, |ui| {
                         ui.label(egui::RichText::new("Settings").font(theme::heading()));
                         let right = egui::Layout::right_to_left(egui::Align::Center);
                         ui.with_layout(right, |ui| {
@@ -162,6 +164,7 @@ fn level_ui(ui: &mut Ui, desk: &Desk<'_>) {
     let (rect, _) = ui.allocate_exact_size(size, egui::Sense::hover());
     let level = desk.view.me.level;
     fields::paint_meter(ui, rect, level, 32, palette.good, palette.control.into());
+    ui.add_space(space::HAIR);
 }
 
 /// Takes what stands in the fields into the settings.

@@ -190,7 +190,7 @@ fn paint_words(ui: &Ui, rect: Rect, words: &str, below: f32) {
         galley.size() + vec2(2.0 * space::MEDIUM, space::MEDIUM),
     );
     ui.painter()
-        .rect_filled(ground, TOKENS.radius.control, picture.shade.opacity(0.72));
+        .rect_filled(ground, TOKENS.radius.control, picture.shade.opacity(0.8));
     let top = pos2(centre.x, centre.y - galley.size().y / 2.0);
     ui.painter().galley(top, galley, picture.text.into());
 }
@@ -218,7 +218,7 @@ fn paint_name(ui: &Ui, rect: Rect, name: &str, muted: bool, room: f32) {
     ui.painter().rect_filled(
         ground,
         TOKENS.radius.control - 2,
-        picture.shade.opacity(0.72),
+        picture.shade.opacity(0.8),
     );
     if muted {
         let at = pos2(ground.left() + 15.0, ground.center().y);
