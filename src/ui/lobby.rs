@@ -78,7 +78,11 @@ pub(super) fn lobby_ui(
     let mut settings_wanted = false;
     let wide = area.width() >= STACKS_BELOW;
     let margin = if wide { space::HUGE } else { space::LARGE };
-    let most = if wide { 1120.0 } else { 520.0 };
+    let most = if wide {
+        (area.width() * 0.68).max(1120.0)
+    } else {
+        520.0
+    };
     let width = (area.width() - 2.0 * margin).min(most).floor();
     ScrollArea::vertical()
         .auto_shrink([false, false])

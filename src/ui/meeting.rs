@@ -85,7 +85,8 @@ pub(super) fn meeting_ui(
         ui.ctx()
             .request_repaint_after_secs((at + COPIED_STAYS - now) as f32);
     }
-    if copied {
+    // Who is alone reads it on the card with the link.
+    if copied && !call.participants.is_empty() {
         let at = pos2(
             area.center().x,
             area.bottom() - BAR_HEIGHT - 2.0 * space::MEDIUM - 8.0,
