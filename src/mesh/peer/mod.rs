@@ -38,7 +38,7 @@ use rtc::{
     },
     rtp_transceiver::rtp_sender::RtpCodecKind,
 };
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionIceEvent,
     RTCPeerConnectionState, RTCStatsReportEntry, Registry, SrtpProtectionProfile, StatsSelector,
@@ -329,8 +329,9 @@ struct Handler {
 
 impl Handler {
     fn pass(&self, event: PeerEvent) {
-        if let Err(error) = self.events.try_send(event) {
-            tracing::warn!(%error, "an event of the connection is lost");
+        // A closed channel is a link that has ended: there is nobody left to tell.
+        if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
+            tracing::warn!("an event of the connection is lost");
         }
     }
 }
