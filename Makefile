@@ -23,6 +23,7 @@ setup-test:
 	@scripts/setup.sh build test
 
 run: setup
+	@$(CARGO) build --release --bins
 	@if scripts/setup.sh has-display; then \
 		$(CARGO) run --release --quiet --bin nonstop; \
 	else \
@@ -31,6 +32,7 @@ run: setup
 	fi
 
 demo: setup
+	@$(CARGO) build --release --bins
 	@$(CARGO) run --release --quiet --bin nonstop -- demo $(DEMO)
 
 test: setup-test
