@@ -6,7 +6,8 @@ cd "$(dirname "$0")/../.."
 
 binary() { # TEST: builds it, prints where it is
   cargo test --test "$1" --no-run --message-format json 2>/dev/null |
-    grep -o '"executable":"[^"]*"' | tail -1 | cut -d'"' -f4
+    grep "\"kind\":\[\"test\"\].*\"name\":\"$1\"" |
+    grep -o '"executable":"[^"]*"' | cut -d'"' -f4
 }
 
 driver=/sys/bus/platform/drivers/vivid
