@@ -51,7 +51,9 @@ bench: setup
 
 fuzz:
 	@cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=60 -rss_limit_mb=1024 || exit 1; \
+		mkdir -p corpus/$$target seeds/$$target; \
+		$(CARGO) +nightly fuzz run $$target corpus/$$target seeds/$$target -- \
+			-max_total_time=60 -rss_limit_mb=1024 || exit 1; \
 	done
 
 devices: setup-test

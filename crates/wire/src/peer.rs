@@ -94,8 +94,8 @@ pub struct ParticipantState {
     pub microphone: bool,
     /// Whether the camera is on.
     pub camera: bool,
-    /// Whom the sender knows in the room (itself left out): a server that hides one
-    /// participant from another is found out by comparing.
+    /// Whom the sender knows in the room, the receiver included and itself left out: the receiver
+    /// learns that it is known, and a server that hides somebody is found out by comparing.
     #[serde(default)]
     pub knows: Vec<ParticipantId>,
 }
