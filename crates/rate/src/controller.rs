@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Bitrate, DataSize, PacketResult, queue::Queue};
+use crate::{Bitrate, DataSize, PacketResult, Plan, Probe, ProbeId, queue::Queue};
 
 /// The bounds of an estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,7 @@ struct Fall {
 pub struct Controller {
     limits: Limits,
     estimate: Bitrate,
+    wanted: Bitrate,
     queue: Queue,
     /// Arrived packets (receiver's clock) of the rate window.
     arrived: VecDeque<(Duration, DataSize)>,
@@ -100,6 +101,7 @@ impl Controller {
         Self {
             limits,
             estimate: limits.start.clamp(limits.floor, limits.ceiling),
+            wanted: limits.ceiling,
             queue: Queue::default(),
             arrived: VecDeque::new(),
             fates: VecDeque::new(),
@@ -107,6 +109,36 @@ impl Controller {
             last_fall: None,
             last_feedback: None,
         }
+    }
+
+    /// Learns what the application has use for at most, everything counted (headers, sound, what is
+    /// sent again): nothing is probed beyond it.
+    pub fn set_wanted(&mut self, wanted: Bitrate) {
+        self.wanted = wanted;
+    }
+
+    /// Learns that a packet left.
+    pub fn handle_sent(&mut self, _now: Instant, _size: DataSize, _probe: Option<ProbeId>) {}
+
+    /// Returns the next probe to send, if it is time for one.
+    pub fn poll_probe(&mut self, _now: Instant) -> Option<Probe> {
+        None
+    }
+
+    /// Returns how packets may leave now.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            estimate: self.estimate,
+            pace: self.estimate.scale(2.5).max(Bitrate::from_kbps(200)),
+            window: DataSize::from_bytes(u64::MAX / 4),
+            in_flight: DataSize::ZERO,
+            congested: false,
+        }
+    }
+
+    /// Returns the round trip of a packet and the feedback that speaks of it, lately.
+    pub fn round_trip(&self) -> Option<Duration> {
+        None
     }
 
     /// Takes in what became of packets, in the order they were sent.

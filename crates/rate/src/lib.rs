@@ -8,21 +8,12 @@
 //! ```
 
 mod controller;
+mod feedback;
+mod pacer;
 mod queue;
 mod units;
 
 pub use controller::{Controller, Limits};
+pub use feedback::{PacketResult, Plan, Probe, ProbeId};
+pub use pacer::{Class, Departure, MOST_WAIT, PADDING, Pacer};
 pub use units::{Bitrate, DataSize};
-
-use std::time::{Duration, Instant};
-
-/// What became of one sent packet, as the receiver reported it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PacketResult {
-    /// When it left, on our clock.
-    pub departure: Instant,
-    /// When it arrived, on the receiver's clock (any origin); `None` if it was lost.
-    pub arrival: Option<Duration>,
-    /// Its size on the wire.
-    pub size: DataSize,
-}

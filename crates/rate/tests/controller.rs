@@ -79,6 +79,7 @@ impl Simulation {
             departure: self.start + self.now,
             arrival: (!lost).then(|| self.busy_until + Duration::from_millis(20)),
             size,
+            probe: None,
         }
     }
 }
@@ -176,6 +177,7 @@ fn a_burst_is_no_standing_queue_but_a_full_buffer_is() {
         departure: start + Duration::from_millis(departure),
         arrival: Some(Duration::from_millis(arrival)),
         size: DataSize::from_bytes(1000),
+        probe: None,
     };
     for frame in 0..20 {
         // Each frame leaves at once; its packets arrive 5 ms apart.

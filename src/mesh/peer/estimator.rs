@@ -69,6 +69,7 @@ impl BandwidthEstimator for Estimator {
                 departure: report.departure,
                 arrival: report.arrival,
                 size: DataSize::from_bytes(report.size as u64 + OVERHEAD),
+                probe: None,
             })
             .collect();
         self.controller.handle_feedback(now, &results);

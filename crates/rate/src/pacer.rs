@@ -1,0 +1,367 @@
+//! The order and the moment of departure of everything a link sends.
+//!
+//! ```text
+//! audio ─────────────────────────────────────────▶ at once
+//! retransmissions ─ budget ─▶ queue ─┐
+//! video ────────────────────▶ queue ─┴ pace, window ─▶ out
+//! padding ── only while a probe wants more than waits ─▶ out
+//! ```
+//! Audio never waits. What waits is bounded in time: a picture that has waited for [`MOST_WAIT`] is
+//! dropped with everything up to the next keyframe, which the encoder must then be asked for
+//! ([`Pacer::needs_keyframe`]). The window keeps a network that has become slower from being filled
+//! before its feedback can tell: packets leave only as others are known to have arrived.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{Bitrate, DataSize, Plan, Probe, ProbeId};
+
+/// The longest a packet waits here.
+pub const MOST_WAIT: Duration = Duration::from_millis(250);
+/// What may leave at once, in time at the pace: fewer wake-ups, and bursts that no queue notices.
+const BURST: Duration = Duration::from_millis(5);
+/// A keyframe is sent this much faster at most, so that it leaves before [`MOST_WAIT`].
+const HURRY: f64 = 4.0;
+/// The share of the estimate for packets sent again, on a link that loses without being full, and
+/// on one that is full: there they would keep it full.
+const AGAIN_SHARE: f64 = 0.4;
+const AGAIN_SHARE_CONGESTED: f64 = 0.2;
+/// What of it may be saved up, in time, and at least.
+const AGAIN_SAVED: Duration = Duration::from_millis(500);
+const AGAIN_LEAST: f64 = 6_000.0;
+/// The largest padding packet: RTP counts its padding in one byte (RFC 3550 section 5.1), and
+/// header, tag and the layers below come on top.
+pub const PADDING: DataSize = DataSize::from_bytes(255 + 70);
+/// A probe that cannot be finished within this time is given up.
+const PROBE_PATIENCE: Duration = Duration::from_millis(200);
+
+/// What a packet carries, which decides how it is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Sound.
+    Audio,
+    /// Something sent before, on request.
+    Retransmission,
+    /// A part of a picture.
+    Video {
+        /// Whether it is the first packet of its picture.
+        first: bool,
+        /// Whether its picture can be decoded without others.
+        keyframe: bool,
+    },
+}
+
+/// What leaves.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Departure<T> {
+    /// A packet that was pushed.
+    Packet {
+        /// The packet.
+        packet: T,
+        /// Its size.
+        size: DataSize,
+        /// What it carries.
+        class: Class,
+        /// The probe it is part of.
+        probe: Option<ProbeId>,
+    },
+    /// A packet without content, to be made by the caller.
+    Padding {
+        /// Its size on the wire.
+        size: DataSize,
+        /// The probe it is part of.
+        probe: ProbeId,
+    },
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    packet: T,
+    size: DataSize,
+    class: Class,
+    since: Instant,
+}
+
+/// A probe under way.
+#[derive(Debug)]
+struct Running {
+    probe: Probe,
+    started: Option<Instant>,
+    left: DataSize,
+    packets_left: u32,
+}
+
+/// What packets sent again may still take, in bytes.
+#[derive(Debug, Default)]
+struct Allowance {
+    left: f64,
+    at: Option<Instant>,
+}
+
+impl Allowance {
+    fn take(&mut self, now: Instant, size: DataSize, plan: &Plan) -> bool {
+        let share = match plan.congested {
+            true => AGAIN_SHARE_CONGESTED,
+            false => AGAIN_SHARE,
+        };
+        let rate = plan.estimate.as_f64() / 8.0 * share;
+        let most = (rate * AGAIN_SAVED.as_secs_f64()).max(AGAIN_LEAST);
+        let earned = self.at.map_or(most, |at| {
+            now.saturating_duration_since(at).as_secs_f64() * rate
+        });
+        self.at = Some(now);
+        self.left = (self.left + earned).min(most);
+        let enough = self.left >= size.bytes() as f64;
+        if enough {
+            self.left -= size.bytes() as f64;
+        }
+        enough
+    }
+}
+
+/// Decides what leaves when. `T` is the packet.
+#[derive(Debug)]
+pub struct Pacer<T> {
+    audio: VecDeque<Waiting<T>>,
+    again: VecDeque<Waiting<T>>,
+    video: VecDeque<Waiting<T>>,
+    waiting: DataSize,
+    /// When what has left is paid off at the pace.
+    paid: Option<Instant>,
+    allowance: Allowance,
+    probe: Option<Running>,
+    /// Pictures were dropped: only a keyframe is of use to the receiver.
+    broken: bool,
+    dropped: u64,
+}
+
+impl<T> Default for Pacer<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Pacer<T> {
+    /// Makes an empty pacer.
+    pub fn new() -> Self {
+        Self {
+            audio: VecDeque::new(),
+            again: VecDeque::new(),
+            video: VecDeque::new(),
+            waiting: DataSize::ZERO,
+            paid: None,
+            allowance: Allowance::default(),
+            probe: None,
+            broken: false,
+            dropped: 0,
+        }
+    }
+
+    /// Takes in a packet; returns false where it is not sent: the budget of retransmissions is
+    /// spent, or the picture refers to one that was dropped.
+    pub fn push(
+        &mut self,
+        now: Instant,
+        packet: T,
+        size: DataSize,
+        class: Class,
+        plan: &Plan,
+    ) -> bool {
+        let queue = match class {
+            Class::Audio => &mut self.audio,
+            Class::Retransmission => {
+                if !self.allowance.take(now, size, plan) {
+                    self.dropped += 1;
+                    return false;
+                }
+                &mut self.again
+            }
+            Class::Video { first, keyframe } => {
+                self.broken &= !(first && keyframe);
+                if self.broken {
+                    self.dropped += 1;
+                    return false;
+                }
+                &mut self.video
+            }
+        };
+        self.waiting += size;
+        queue.push_back(Waiting {
+            packet,
+            size,
+            class,
+            since: now,
+        });
+        true
+    }
+
+    /// Begins a probe; one that is under way is given up.
+    pub fn start_probe(&mut self, probe: Probe) {
+        self.probe = Some(Running {
+            probe,
+            started: None,
+            left: probe.size,
+            packets_left: probe.packets,
+        });
+    }
+
+    /// Returns what leaves next, if it leaves now. To be called until it returns nothing; the plan
+    /// must count what has left in between.
+    pub fn poll(&mut self, now: Instant, plan: &Plan) -> Option<Departure<T>> {
+        self.expire(now);
+        let probing = self.probe.as_ref().map(|running| running.probe.id);
+        let pace = self.pace(now, plan);
+        if let Some(next) = self.audio.pop_front() {
+            return Some(self.depart(now, next, probing, pace));
+        }
+        if self.paid.is_some_and(|paid| paid > now) {
+            return None;
+        }
+        if let Some(next) = self.again.pop_front() {
+            return Some(self.depart(now, next, probing, pace));
+        }
+        if self.may_leave(plan, probing.is_some())
+            && let Some(next) = self.video.pop_front()
+        {
+            return Some(self.depart(now, next, probing, pace));
+        }
+        let probe = probing?;
+        self.charge(now, PADDING, pace);
+        Some(Departure::Padding {
+            size: PADDING,
+            probe,
+        })
+    }
+
+    /// Returns when [`poll`](Self::poll) has something to do, besides after feedback.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let oldest = [&self.audio, &self.again, &self.video]
+            .into_iter()
+            .filter_map(|queue| queue.front())
+            .map(|waiting| waiting.since)
+            .min();
+        if oldest.is_none() && self.probe.is_none() {
+            return None;
+        }
+        // What the window holds back is let go by feedback, and given up in the end.
+        let stale = oldest.map(|since| since + MOST_WAIT);
+        match (self.paid.map(|paid| paid + BURST), stale) {
+            (Some(paid), Some(stale)) => Some(paid.min(stale)),
+            (paid, stale) => paid.or(stale),
+        }
+    }
+
+    /// Returns how much waits.
+    pub fn waiting(&self) -> DataSize {
+        self.waiting
+    }
+
+    /// Tells whether pictures were dropped and none can be sent before a keyframe.
+    pub fn needs_keyframe(&self) -> bool {
+        self.broken
+    }
+
+    /// Returns how many packets were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The window holds pictures back; a keyframe may take it twice, for nothing else helps the
+    /// receiver, and a probe is allowed what it needs.
+    fn may_leave(&self, plan: &Plan, probing: bool) -> bool {
+        let keyframe = self.video.front().is_some_and(is_keyframe);
+        let window = plan.window.bytes() * if keyframe { 2 } else { 1 };
+        probing || plan.in_flight.bytes() < window
+    }
+
+    fn pace(&self, now: Instant, plan: &Plan) -> Bitrate {
+        if let Some(running) = &self.probe {
+            return running.probe.rate.max(plan.pace);
+        }
+        let hurry = (self.video.front())
+            .filter(|waiting| is_keyframe(waiting))
+            .map(|oldest| {
+                let left = (oldest.since + MOST_WAIT * 4 / 5).saturating_duration_since(now);
+                let size = (self.video.iter())
+                    .take_while(|waiting| is_keyframe(waiting))
+                    .map(|waiting| waiting.size)
+                    .sum::<DataSize>();
+                (size / left.max(BURST)).min(plan.pace.scale(HURRY))
+            });
+        hurry.map_or(plan.pace, |hurry| hurry.max(plan.pace))
+    }
+
+    fn depart(
+        &mut self,
+        now: Instant,
+        next: Waiting<T>,
+        probe: Option<ProbeId>,
+        pace: Bitrate,
+    ) -> Departure<T> {
+        self.waiting = self.waiting - next.size;
+        self.charge(now, next.size, pace);
+        Departure::Packet {
+            packet: next.packet,
+            size: next.size,
+            class: next.class,
+            probe,
+        }
+    }
+
+    fn charge(&mut self, now: Instant, size: DataSize, pace: Bitrate) {
+        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        let paid = self.paid.map_or(earliest, |paid| paid.max(earliest));
+        self.paid = Some(paid + (size / pace).min(MOST_WAIT));
+        if let Some(running) = &mut self.probe {
+            let started = *running.started.get_or_insert(now);
+            running.left = running.left - size;
+            running.packets_left = running.packets_left.saturating_sub(1);
+            let sent = running.left == DataSize::ZERO && running.packets_left == 0;
+            if sent || now.saturating_duration_since(started) > PROBE_PATIENCE {
+                self.probe = None;
+            }
+        }
+    }
+
+    /// Drops pictures that have waited too long, up to a keyframe that has not.
+    fn expire(&mut self, now: Instant) {
+        let stale = |waiting: &Waiting<T>| now.saturating_duration_since(waiting.since) > MOST_WAIT;
+        while self.again.front().is_some_and(stale) {
+            let gone = self.again.pop_front();
+            self.forget(gone);
+        }
+        if !self.video.front().is_some_and(stale) {
+            return;
+        }
+        self.broken = true;
+        while let Some(next) = self.video.front() {
+            let useful = !stale(next)
+                && matches!(
+                    next.class,
+                    Class::Video {
+                        first: true,
+                        keyframe: true
+                    }
+                );
+            if useful {
+                self.broken = false;
+                break;
+            }
+            let gone = self.video.pop_front();
+            self.forget(gone);
+        }
+    }
+
+    fn forget(&mut self, gone: Option<Waiting<T>>) {
+        if let Some(gone) = gone {
+            self.waiting = self.waiting - gone.size;
+            self.dropped += 1;
+        }
+    }
+}
+
+fn is_keyframe<T>(waiting: &Waiting<T>) -> bool {
+    matches!(waiting.class, Class::Video { keyframe: true, .. })
+}
