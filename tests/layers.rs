@@ -89,6 +89,11 @@ const FLOORS: &[Floor] = &[
         forbidden: &["std::net", "std::thread", "std::fs", "tokio", "::now()"],
     },
     Floor {
+        folder: "crates/netem/src",
+        except: &[],
+        forbidden: &["std::net", "std::thread", "std::fs", "tokio", "::now()"],
+    },
+    Floor {
         folder: "crates/wire/src",
         except: &[],
         forbidden: &["std::thread", "std::fs", "tokio", "::now()", "UdpSocket"],
