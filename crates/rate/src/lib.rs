@@ -7,13 +7,17 @@
 //! transport-wide feedback ─▶ Controller::handle_feedback(packets, now) ─▶ estimate: Bitrate
 //! ```
 
+mod arrivals;
 mod controller;
 mod feedback;
+mod history;
 mod pacer;
 mod queue;
 mod units;
 
+pub use arrivals::{ArrivalReport, Arrivals};
 pub use controller::{Controller, Limits};
 pub use feedback::{PacketResult, Plan, Probe, ProbeId};
-pub use pacer::{Class, Departure, MOST_WAIT, PADDING, Pacer};
+pub use history::History;
+pub use pacer::{Class, Departure, MOST_PADDING, MOST_WAIT, Pacer};
 pub use units::{Bitrate, DataSize};

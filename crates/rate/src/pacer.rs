@@ -31,9 +31,12 @@ const AGAIN_SHARE_CONGESTED: f64 = 0.2;
 /// What of it may be saved up, in time, and at least.
 const AGAIN_SAVED: Duration = Duration::from_millis(500);
 const AGAIN_LEAST: f64 = 6_000.0;
-/// The largest padding packet: RTP counts its padding in one byte (RFC 3550 section 5.1), and
-/// header, tag and the layers below come on top.
-pub const PADDING: DataSize = DataSize::from_bytes(255 + 70);
+/// A probe sends a padding packet this often: enough of them to tell a rate by, in a few of them.
+const PADDING_INTERVAL: Duration = Duration::from_millis(2);
+/// The smallest padding packet worth its headers.
+const LEAST_PADDING: DataSize = DataSize::from_bytes(200);
+/// The largest padding packet, as large as those of pictures.
+pub const MOST_PADDING: DataSize = DataSize::from_bytes(1_200);
 /// A probe that cannot be finished within this time is given up.
 const PROBE_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -132,6 +135,8 @@ pub struct Pacer<T> {
     paid: Option<Instant>,
     allowance: Allowance,
     probe: Option<Running>,
+    /// The window held back what is due: time alone changes nothing.
+    held: bool,
     /// Pictures were dropped: only a keyframe is of use to the receiver.
     broken: bool,
     dropped: u64,
@@ -154,6 +159,7 @@ impl<T> Pacer<T> {
             paid: None,
             allowance: Allowance::default(),
             probe: None,
+            held: false,
             broken: false,
             dropped: 0,
         }
@@ -211,7 +217,9 @@ impl<T> Pacer<T> {
     /// must count what has left in between.
     pub fn poll(&mut self, now: Instant, plan: &Plan) -> Option<Departure<T>> {
         self.expire(now);
-        let probing = self.probe.as_ref().map(|running| running.probe.id);
+        self.held = false;
+        let probe = self.probe.as_ref().map(|running| running.probe);
+        let probing = probe.map(|probe| probe.id);
         let pace = self.pace(now, plan);
         if let Some(next) = self.audio.pop_front() {
             return Some(self.depart(now, next, probing, pace));
@@ -222,16 +230,19 @@ impl<T> Pacer<T> {
         if let Some(next) = self.again.pop_front() {
             return Some(self.depart(now, next, probing, pace));
         }
-        if self.may_leave(plan, probing.is_some())
-            && let Some(next) = self.video.pop_front()
-        {
-            return Some(self.depart(now, next, probing, pace));
+        if self.may_leave(plan, probing.is_some()) {
+            if let Some(next) = self.video.pop_front() {
+                return Some(self.depart(now, next, probing, pace));
+            }
+        } else {
+            self.held = true;
         }
-        let probe = probing?;
-        self.charge(now, PADDING, pace);
+        let probe = probe?;
+        let size = (probe.rate * PADDING_INTERVAL).clamp(LEAST_PADDING, MOST_PADDING);
+        self.charge(now, size, pace);
         Some(Departure::Padding {
-            size: PADDING,
-            probe,
+            size,
+            probe: probe.id,
         })
     }
 
@@ -247,7 +258,13 @@ impl<T> Pacer<T> {
         }
         // What the window holds back is let go by feedback, and given up in the end.
         let stale = oldest.map(|since| since + MOST_WAIT);
-        match (self.paid.map(|paid| paid + BURST), stale) {
+        // Probes are known by their rate: they leave packet by packet.
+        let burst = match self.probe {
+            Some(_) => Duration::ZERO,
+            None => BURST,
+        };
+        let paid = (self.paid.map(|paid| paid + burst)).filter(|_| !self.held);
+        match (paid, stale) {
             (Some(paid), Some(stale)) => Some(paid.min(stale)),
             (paid, stale) => paid.or(stale),
         }
@@ -278,7 +295,7 @@ impl<T> Pacer<T> {
 
     fn pace(&self, now: Instant, plan: &Plan) -> Bitrate {
         if let Some(running) = &self.probe {
-            return running.probe.rate.max(plan.pace);
+            return running.probe.rate;
         }
         let hurry = (self.video.front())
             .filter(|waiting| is_keyframe(waiting))
@@ -311,7 +328,11 @@ impl<T> Pacer<T> {
     }
 
     fn charge(&mut self, now: Instant, size: DataSize, pace: Bitrate) {
-        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        let saved = match self.probe {
+            Some(_) => Duration::ZERO,
+            None => BURST,
+        };
+        let earliest = now.checked_sub(saved).unwrap_or(now);
         let paid = self.paid.map_or(earliest, |paid| paid.max(earliest));
         self.paid = Some(paid + (size / pace).min(MOST_WAIT));
         if let Some(running) = &mut self.probe {
@@ -327,7 +348,8 @@ impl<T> Pacer<T> {
 
     /// Drops pictures that have waited too long, up to a keyframe that has not.
     fn expire(&mut self, now: Instant) {
-        let stale = |waiting: &Waiting<T>| now.saturating_duration_since(waiting.since) > MOST_WAIT;
+        let stale =
+            |waiting: &Waiting<T>| now.saturating_duration_since(waiting.since) >= MOST_WAIT;
         while self.again.front().is_some_and(stale) {
             let gone = self.again.pop_front();
             self.forget(gone);
