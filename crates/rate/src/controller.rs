@@ -1,24 +1,21 @@
-//! A plain delay and loss controller.
-//!
-//! It raises the estimate while the way is free and what is sent comes near it, and falls to
-//! a part of what was acknowledged when a queue stands or much is lost.
-//!
-//! ```text
-//! queue stands ──▶ 0.85 × acknowledged, then wait for the queue to drain
-//! loss > 10 % ───▶ × (1 − loss / 2)
-//! otherwise ─────▶ rise, at most to 1.5 × acknowledged: fast until the first fall, slow near the
-//!                  capacity that the last fall showed, in between below it and long after it
-//! ```
-//!
-//! The thresholds are those of Google congestion control (draft-ietf-rmcat-gcc-02) where it
-//! has them; the standing queue takes the place of its arrival-time filter.
+//! The pipeline: feedback in, estimate out. `lib.rs` draws it; each stage is a file.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
+use std::time::{Duration, Instant};
+
+use crate::{
+    Bitrate, DataSize, PacketResult, Plan, Probe, ProbeId,
+    acknowledged::Acknowledged,
+    application::Application,
+    capacity::Capacity,
+    competition::{Competition, Finding},
+    delay::{self, Delay},
+    grouping::Grouping,
+    in_flight::InFlight,
+    loss::Loss,
+    probing::{Probing, Situation},
+    queue::{EMPTY, Queue},
+    trendline::{Trendline, Usage},
 };
-
-use crate::{Bitrate, DataSize, PacketResult, Plan, Probe, ProbeId, queue::Queue};
 
 /// The bounds of an estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,139 +38,182 @@ impl Default for Limits {
     }
 }
 
-/// A standing queue longer than this is congestion; scheduling noise on a busy computer is less.
-const QUEUE_LIMIT: Duration = Duration::from_millis(60);
-/// Loss above which the rate falls (as in Google congestion control).
-const HIGH_LOSS: f64 = 0.10;
-/// Loss above which the rate rises more slowly.
-const LOW_LOSS: f64 = 0.02;
-/// The share of the acknowledged rate that is left after congestion.
-const DECREASE: f64 = 0.85;
-/// Rise a second before the capacity was ever touched.
-const FAST_RISE: f64 = 0.8;
-/// Rise a second near the capacity (as in Google congestion control).
-const SLOW_RISE: f64 = 0.08;
-/// Rise a second where there is room: the last fall is long past, or went far below the capacity.
-const ROOM_RISE: f64 = 0.25;
-/// When the last fall is long past.
-const LONG: Duration = Duration::from_secs(6);
-/// What counts as near the capacity.
-const NEAR: f64 = 0.8;
-/// Over how long the acknowledged rate and the loss are measured.
-const RATE_WINDOW: Duration = Duration::from_millis(600);
-const LOSS_WINDOW: Duration = Duration::from_millis(1_500);
-/// Two falls are at least this far apart: the first must have reached the receiver and come back.
-const FALL_PAUSE: Duration = Duration::from_millis(400);
+/// How much faster than the estimate packets leave: pictures differ in size, and wait for each
+/// other no longer than they must. More would make a queue in the network of what waits here.
+const PACE: f64 = 1.5;
+/// The pace never goes below this, or one packet would take long.
+const SLOWEST: Bitrate = Bitrate::from_kbps(200);
 /// Without feedback for this long, while packets leave, the rate is halved.
 const SILENCE: Duration = Duration::from_secs(1);
-/// What the estimate may exceed 1.5 times the acknowledged rate by, so that a quiet sender can start.
-const HEADROOM: Bitrate = Bitrate::from_kbps(100);
+/// The share of what was sent before a silence with which it goes on afterwards.
+const AFTER_SILENCE: f64 = 0.7;
+/// The time over which the acknowledged rate is taken where the queue is empty.
+const ACKNOWLEDGED: Duration = Duration::from_millis(500);
+/// The newest packets waited so much longer than is aimed at: no burst of ours, the link has become
+/// slower.
+const JUMP: Duration = Duration::from_millis(30);
+/// The most that one probe adds at first once the capacity was found: what it shows is what passed
+/// in a moment when others may have been silent. Doubled as long as the queue stays empty.
+const STEP: Bitrate = Bitrate::from_kbps(300);
+/// Loss that is more than random: no probes.
+const MUCH_LOSS: f64 = 0.25;
 
-/// How the estimate fell last.
-#[derive(Debug, Clone, Copy)]
-struct Fall {
-    at: Instant,
-    /// The queue that stood then.
-    standing: Duration,
-    /// The rate that came through then: with a standing queue, the capacity.
-    capacity: Option<Bitrate>,
-}
-
-/// Feedback in, estimate out. See the module for the algorithm.
+/// Feedback in, estimate out. See the crate's page for the algorithm.
 #[derive(Debug)]
 pub struct Controller {
     limits: Limits,
     estimate: Bitrate,
     wanted: Bitrate,
+    grouping: Grouping,
+    trendline: Trendline,
     queue: Queue,
-    /// Arrived packets (receiver's clock) of the rate window.
-    arrived: VecDeque<(Duration, DataSize)>,
-    /// Fate of each packet of the loss window.
-    fates: VecDeque<(Instant, bool)>,
-    last_rise: Option<Instant>,
-    last_fall: Option<Fall>,
+    acknowledged: Acknowledged,
+    application: Application,
+    capacity: Capacity,
+    in_flight: InFlight,
+    loss: Loss,
+    delay: Delay,
+    competition: Competition,
+    probing: Probing,
+    /// Whether the link was ever full, and what the next probe may add since.
+    found: bool,
+    step: Bitrate,
     last_feedback: Option<Instant>,
+    /// When silence is next acted upon, and what the estimate was before.
+    silence: Option<Instant>,
+    before_silence: Option<Bitrate>,
+    /// Since when the standing queue has been empty.
+    empty_since: Option<Instant>,
 }
 
 impl Controller {
     /// Makes a controller that has seen nothing yet.
     pub fn new(limits: Limits) -> Self {
+        let start = limits.start.clamp(limits.floor, limits.ceiling);
         Self {
             limits,
-            estimate: limits.start.clamp(limits.floor, limits.ceiling),
+            estimate: start,
             wanted: limits.ceiling,
+            grouping: Grouping::default(),
+            trendline: Trendline::default(),
             queue: Queue::default(),
-            arrived: VecDeque::new(),
-            fates: VecDeque::new(),
-            last_rise: None,
-            last_fall: None,
+            acknowledged: Acknowledged::default(),
+            application: Application::default(),
+            capacity: Capacity::default(),
+            in_flight: InFlight::default(),
+            loss: Loss::default(),
+            delay: Delay::default(),
+            competition: Competition::default(),
+            probing: Probing::new(start),
+            found: false,
+            step: STEP,
             last_feedback: None,
+            silence: None,
+            before_silence: None,
+            empty_since: None,
         }
     }
 
     /// Learns what the application has use for at most, everything counted (headers, sound, what is
     /// sent again): nothing is probed beyond it.
     pub fn set_wanted(&mut self, wanted: Bitrate) {
-        self.wanted = wanted;
+        self.wanted = wanted.clamp(self.limits.floor, self.limits.ceiling);
     }
 
     /// Learns that a packet left.
-    pub fn handle_sent(&mut self, _now: Instant, _size: DataSize, _probe: Option<ProbeId>) {}
-
-    /// Returns the next probe to send, if it is time for one.
-    pub fn poll_probe(&mut self, _now: Instant) -> Option<Probe> {
-        None
-    }
-
-    /// Returns how packets may leave now.
-    pub fn plan(&self) -> Plan {
-        Plan {
-            estimate: self.estimate,
-            pace: self.estimate.scale(2.5).max(Bitrate::from_kbps(200)),
-            window: DataSize::from_bytes(u64::MAX / 4),
-            in_flight: DataSize::ZERO,
-            congested: false,
-        }
-    }
-
-    /// Returns the round trip of a packet and the feedback that speaks of it, lately.
-    pub fn round_trip(&self) -> Option<Duration> {
-        None
+    pub fn handle_sent(&mut self, now: Instant, size: DataSize, _probe: Option<ProbeId>) {
+        self.application.push(now, size);
+        self.in_flight.push(now, size);
+        self.silence.get_or_insert(now + SILENCE);
     }
 
     /// Takes in what became of packets, in the order they were sent.
     pub fn handle_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
-        if packets.is_empty() {
+        let Some(newest) = packets.iter().map(|packet| packet.departure).max() else {
+            return;
+        };
+        let silent = self
+            .last_feedback
+            .is_some_and(|last| now.saturating_duration_since(last) >= SILENCE);
+        self.last_feedback = Some(now);
+        let mut oldest = None;
+        for packet in packets {
+            self.loss
+                .push(packet.departure, packet.size, packet.arrival.is_none());
+            if let Some(arrival) = packet.arrival {
+                let waited = self.queue.push(packet.departure, arrival);
+                oldest.get_or_insert((packet.departure, waited));
+                self.acknowledged.push(arrival, packet.size, waited);
+                if let Some(variation) = self.grouping.push(packet.departure, arrival) {
+                    self.trendline.push(variation);
+                }
+            }
+        }
+        if let Some(oldest) = oldest {
+            self.in_flight.acknowledge(now, newest, oldest);
+        }
+        self.silence = self.in_flight.oldest().map(|_| now + SILENCE);
+        if silent {
+            self.resume();
             return;
         }
-        self.last_feedback = Some(now);
-        for packet in packets {
-            self.fates.push_back((now, packet.arrival.is_some()));
-            if let Some(arrival) = packet.arrival {
-                self.queue.push(packet.departure, arrival);
-                self.arrived.push_back((arrival, packet.size));
-            }
-        }
-        self.expire(now);
-        self.update(now);
+        self.update(now, packets);
     }
 
-    /// Lowers the estimate when feedback stopped coming although packets leave: `sending` tells
-    /// whether any left since the last call or feedback.
-    pub fn handle_timeout(&mut self, now: Instant, sending: bool) {
-        if self.poll_timeout().is_some_and(|due| now >= due) {
-            self.last_feedback = Some(now);
-            if sending {
-                self.set(self.estimate.scale(0.5));
-            }
+    /// Lowers the estimate when feedback stopped coming although packets leave.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.silence.is_some_and(|due| now >= due) {
+            self.before_silence.get_or_insert(self.estimate);
+            self.silence = Some(now + SILENCE);
+            self.set(self.estimate.scale(0.5));
         }
     }
 
-    /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) or [`poll_probe`](Self::poll_probe)
+    /// wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        (self.estimate > self.limits.floor)
-            .then(|| self.last_feedback.map(|at| at + SILENCE))
-            .flatten()
+        let probe = self.probing.poll_timeout();
+        match (self.silence, probe) {
+            (Some(silence), Some(probe)) => Some(silence.min(probe)),
+            (silence, probe) => silence.or(probe),
+        }
+    }
+
+    /// Returns the next probe to send, if it is time for one.
+    pub fn poll_probe(&mut self, now: Instant) -> Option<Probe> {
+        let limited = self.application.limited(now, self.estimate);
+        let silent = self
+            .silence
+            .is_some_and(|due| due <= now + SILENCE / 2 && self.last_feedback.is_some());
+        let situation = Situation {
+            estimate: self.estimate,
+            wanted: self.wanted,
+            empty_for: self
+                .empty_since
+                .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+            limited,
+            troubled: silent
+                || self.congested()
+                || self.competition.others()
+                || self.loss.bound().is_some()
+                || self.loss().is_some_and(|loss| loss > MUCH_LOSS),
+        };
+        self.probing.poll(now, &situation)
+    }
+
+    /// Returns how packets may leave now.
+    pub fn plan(&self) -> Plan {
+        let queue = match self.competition.others() {
+            true => self.queue.standing().max(self.queue.newest()) + delay::MOST_AIM,
+            false => delay::aim(self.estimate),
+        };
+        Plan {
+            estimate: self.estimate,
+            pace: self.estimate.scale(PACE).max(SLOWEST),
+            window: self.in_flight.window(self.estimate, queue),
+            in_flight: self.in_flight.size(),
+            congested: self.congested(),
+        }
     }
 
     /// Returns what the network is believed to carry.
@@ -188,112 +228,107 @@ impl Controller {
 
     /// Returns the share of packets lost lately, once enough were sent to tell.
     pub fn loss(&self) -> Option<f64> {
-        let lost = self.fates.iter().filter(|(_, arrived)| !arrived).count();
-        (self.fates.len() >= 10).then(|| lost as f64 / self.fates.len() as f64)
+        self.loss.lately()
     }
 
     /// Returns the rate at which packets arrived lately.
     pub fn acknowledged(&self) -> Option<Bitrate> {
-        let (first, last) = (self.arrived.front()?.0, self.arrived.back()?.0);
-        let span = last.checked_sub(first)?;
-        let size: DataSize = self.arrived.iter().skip(1).map(|(_, size)| *size).sum();
-        (span >= RATE_WINDOW / 3).then(|| size / span)
+        self.acknowledged.rate(ACKNOWLEDGED)
+    }
+
+    /// Returns the time between a packet's departure and the feedback that speaks of it, lately.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.in_flight.round_trip()
+    }
+
+    /// Tells whether too much is sent: a queue stands, or packets are lost because they are too many.
+    pub fn congested(&self) -> bool {
+        self.delay.falling() || self.loss.bound().is_some_and(|bound| bound < self.estimate)
+    }
+
+    /// Tells whether the queue is filled by others, so that delay says nothing about our rate.
+    pub fn competing(&self) -> bool {
+        self.competition.others()
     }
 
     /// Begins afresh: packets travel another way now, or again after a pause.
     pub fn path_changed(&mut self) {
+        let wanted = self.wanted;
         *self = Self::new(self.limits);
+        self.wanted = wanted;
     }
 
-    fn update(&mut self, now: Instant) {
+    fn update(&mut self, now: Instant, packets: &[PacketResult]) {
         let standing = self.queue.standing();
-        let loss = self.loss().unwrap_or(0.0);
-        if standing <= QUEUE_LIMIT && loss <= HIGH_LOSS {
-            let pace = self.pace(now);
-            self.rise(now, if loss > LOW_LOSS { pace / 3.0 } else { pace });
-            return;
-        }
-        self.last_rise = Some(now);
-        if !self.may_fall(now, standing) {
-            return;
-        }
-        if standing > QUEUE_LIMIT {
-            if let Some(capacity) = self.acknowledged() {
-                // A long queue must drain, not merely stop growing.
-                let drain = DECREASE - (standing.as_secs_f64() / 2.0).min(0.35);
-                self.fall(now, capacity.scale(drain), Some(capacity));
+        let over = self.trendline.usage() == Usage::Over;
+        match standing <= EMPTY {
+            true => self.empty_since.get_or_insert(now),
+            false => self.empty_since.insert(now),
+        };
+        let carried = self.probing.handle_feedback(packets);
+        let newest = self.queue.newest();
+        let jumped = newest > delay::aim(self.estimate) + JUMP;
+        let queue = match over || jumped {
+            true => standing.max(newest),
+            false => standing,
+        };
+        let sees = delay::Sees {
+            estimate: self.estimate,
+            queue,
+            busy: self.acknowledged.busy(EMPTY, over || jumped),
+            acknowledged: self.acknowledged(),
+            capacity: self.capacity.get(),
+            round_trip: self.in_flight.round_trip().unwrap_or(delay::UNKNOWN),
+        };
+        let yielding = self.delay.yielding(&sees);
+        match self.competition.update(now, standing, yielding) {
+            Finding::Nothing => {}
+            Finding::LongerPath => self.queue.rebase(),
+            Finding::Others => {
+                let share = self.capacity.get().unwrap_or(self.estimate).scale(0.3);
+                self.set(self.estimate.max(share));
+                self.delay.compete(now);
             }
-        } else {
-            self.fall(now, self.estimate.scale(1.0 - loss / 2.0), None);
+            Finding::Alone => self.delay = Delay::default(),
+        }
+        let lost = packets.iter().any(|packet| packet.arrival.is_none());
+        let estimate = match self.competition.others() {
+            true => self.delay.against_others(now, &sees, lost),
+            false => self.delay.update(now, &sees),
+        };
+        if self.delay.falling() {
+            self.probing.give_up();
+            self.found = true;
+            self.step = STEP;
+            if let Some(busy) = sees.busy {
+                self.capacity.measured(now, busy);
+            }
+        }
+        self.loss
+            .update(queue > delay::aim(self.estimate) * 2 || self.competition.others());
+        self.set(estimate);
+        if let Some(carried) = carried.filter(|_| !self.delay.falling()) {
+            self.capacity.exceeded(carried);
+            let most = match self.found {
+                true => self.estimate + self.step,
+                false => carried,
+            };
+            self.step = self.step + self.step;
+            self.set(self.estimate.max(carried.min(most)));
+        }
+        if let Some(bound) = self.loss.bound() {
+            self.set(self.estimate.min(bound));
         }
     }
 
-    /// A fall needs time to show: the queue must have drained, unless it still grows.
-    fn may_fall(&self, now: Instant, standing: Duration) -> bool {
-        self.last_fall.is_none_or(|last| {
-            let since = now.saturating_duration_since(last.at);
-            let grows = standing > last.standing + QUEUE_LIMIT;
-            since >= FALL_PAUSE && (grows || since >= last.standing * 3)
-        })
-    }
-
-    fn pace(&self, now: Instant) -> f64 {
-        let Some(last) = self.last_fall else {
-            return FAST_RISE;
-        };
-        let near = last
-            .capacity
-            .is_none_or(|capacity| self.estimate >= capacity.scale(NEAR));
-        let long = now.saturating_duration_since(last.at) >= LONG;
-        if near && !long { SLOW_RISE } else { ROOM_RISE }
-    }
-
-    fn rise(&mut self, now: Instant, per_second: f64) {
-        let since = self
-            .last_rise
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.last_rise = Some(now);
-        let Some(acknowledged) = self.acknowledged() else {
-            return;
-        };
-        let raised = self
-            .estimate
-            .scale(1.0 + per_second * since.as_secs_f64().min(0.5));
-        // What is not sent proves nothing.
-        let proven = acknowledged.scale(1.5) + HEADROOM;
-        self.set(raised.min(proven).max(self.estimate));
-    }
-
-    fn fall(&mut self, now: Instant, to: Bitrate, capacity: Option<Bitrate>) {
-        self.last_fall = Some(Fall {
-            at: now,
-            standing: self.queue.standing(),
-            capacity,
-        });
-        // What was lost before says nothing about the rate from now on.
-        self.fates.clear();
-        self.set(to.min(self.estimate));
+    /// Feedback is back after a silence.
+    fn resume(&mut self) {
+        if let Some(before) = self.before_silence.take() {
+            self.set(before.scale(AFTER_SILENCE).max(self.estimate));
+        }
     }
 
     fn set(&mut self, estimate: Bitrate) {
         self.estimate = estimate.clamp(self.limits.floor, self.limits.ceiling);
-    }
-
-    fn expire(&mut self, now: Instant) {
-        while self
-            .fates
-            .front()
-            .is_some_and(|(at, _)| now.saturating_duration_since(*at) > LOSS_WINDOW)
-        {
-            self.fates.pop_front();
-        }
-        let newest = self.arrived.back().map_or(Duration::ZERO, |(at, _)| *at);
-        while self
-            .arrived
-            .front()
-            .is_some_and(|(at, _)| newest.saturating_sub(*at) > RATE_WINDOW)
-        {
-            self.arrived.pop_front();
-        }
     }
 }

@@ -1,18 +1,36 @@
-//! Per-link congestion control: feedback in, [`Bitrate`] out.
+//! Per-link congestion control: feedback in, [`Bitrate`] out; and the order in which packets leave.
 //!
-//! No clock, no socket, no task: time is always an argument, so that everything
-//! here runs in seeded simulated time.
+//! No clock, no socket, no task: time is always an argument, so that everything here runs in
+//! seeded simulated time.
 //!
 //! ```text
-//! transport-wide feedback ─▶ Controller::handle_feedback(packets, now) ─▶ estimate: Bitrate
+//! feedback ─▶ grouping ─▶ trendline ──── grows? ─────┐
+//!    │  └───▶ queue ────── how long? ────────────────┼─▶ delay ─────┐
+//!    ├──────▶ acknowledged ── what comes through? ───┤    ▲         │
+//!    │            └─▶ capacity ─ what did it carry? ─┘ competition  ├─▶ estimate
+//!    ├──────▶ loss ────── too much, or anyway? ─────────────────────┤      │
+//!    └──────▶ probing ─── what would it carry? ─────────────────────┘      │
+//! departures ─▶ application ─ is less sent than could be? ─▶ probing       ▼
+//!       └─────▶ in_flight ─── what is on its way? ──────────────────────▶ plan ─▶ pacer
 //! ```
+//! `docs/rate.md` tells how each stage works, and where its constants come from.
 
+mod acknowledged;
+mod application;
 mod arrivals;
+mod capacity;
+mod competition;
 mod controller;
+mod delay;
 mod feedback;
+mod grouping;
 mod history;
+mod in_flight;
+mod loss;
 mod pacer;
+mod probing;
 mod queue;
+mod trendline;
 mod units;
 
 pub use arrivals::{ArrivalReport, Arrivals};

@@ -1,24 +1,27 @@
-//! The standing queue on the way, from one-way delays.
+//! The queue on the way, from one-way delays.
 //!
-//! The two clocks are not aligned, so only differences count: the smallest delay seen in
-//! the last while is taken for an empty queue, and the smallest of the last moments above
-//! that for the queue that stands. Minima ignore the short queue that every burst makes.
+//! The two clocks are not aligned, so only differences count: the smallest delay seen in the last
+//! while is taken for an empty queue. The smallest of the last moments above that is the queue that
+//! *stands*: minima ignore the short queue that every picture makes, and the noise of schedulers.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// How far back an empty queue is remembered: long enough to have drained once, short enough
-/// to follow a new path and drifting clocks.
-const BASE_WINDOW: Duration = Duration::from_secs(15);
+/// How far back an empty queue is remembered: long enough to have drained once (the controller sees
+/// to that), short enough to follow a new path and drifting clocks (100 ppm are 3 ms).
+const BASE_WINDOW: Duration = Duration::from_secs(30);
 /// One slot of the base window.
 const BASE_SLOT: Duration = Duration::from_millis(500);
-/// The moments whose smallest delay is the standing queue. Longer than the pause between two
-/// bursts of a 10 frames a second camera.
-const STANDING_WINDOW: Duration = Duration::from_millis(250);
+/// The moments whose smallest delay is the standing queue: three pictures, five packets of sound.
+const STANDING_WINDOW: Duration = Duration::from_millis(100);
+/// The moments whose smallest delay is the newest queue.
+const NEWEST_WINDOW: Duration = Duration::from_millis(12);
+/// Up to this, a queue counts as empty: timers and clocks are no better.
+pub(crate) const EMPTY: Duration = Duration::from_millis(4);
 
-/// Turns departures and arrivals into the delay of the standing queue.
+/// Turns departures and arrivals into the delay of the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// The first departure and arrival, the origin of both clocks.
@@ -29,8 +32,8 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Takes in one packet that arrived.
-    pub(crate) fn push(&mut self, departure: Instant, arrival: Duration) {
+    /// Takes in one packet that arrived; returns how long it waited.
+    pub(crate) fn push(&mut self, departure: Instant, arrival: Duration) -> Duration {
         let (first_departure, first_arrival) = *self.origin.get_or_insert((departure, arrival));
         let sent = signed_micros(departure, first_departure);
         let received = arrival.as_micros() as i64 - first_arrival.as_micros() as i64;
@@ -46,15 +49,36 @@ impl Queue {
         self.recent.push_back((departure, offset));
         expire(&mut self.base, departure, BASE_WINDOW);
         expire(&mut self.recent, departure, STANDING_WINDOW);
+        self.above_base(Some(offset))
     }
 
-    /// Returns how long a packet waits in the queue that stands, as far as is known.
+    /// Returns how long a packet waits in the queue that stands.
     pub(crate) fn standing(&self) -> Duration {
-        let smallest =
-            |window: &VecDeque<(Instant, i64)>| window.iter().map(|(_, offset)| *offset).min();
-        match (smallest(&self.recent), smallest(&self.base)) {
-            (Some(recent), Some(base)) => {
-                Duration::from_micros(u64::try_from(recent - base).unwrap_or(0))
+        self.above_base(self.recent.iter().map(|(_, offset)| *offset).min())
+    }
+
+    /// Returns how long the packets that left last waited, as it is now.
+    pub(crate) fn newest(&self) -> Duration {
+        let Some((last, _)) = self.recent.back() else {
+            return Duration::ZERO;
+        };
+        let newest = (self.recent.iter().rev())
+            .take_while(|(at, _)| last.saturating_duration_since(*at) <= NEWEST_WINDOW);
+        self.above_base(newest.map(|(_, offset)| *offset).min())
+    }
+
+    /// What stands now is no queue but a longer path: counts from here.
+    pub(crate) fn rebase(&mut self) {
+        self.base.clear();
+        self.base
+            .extend(self.recent.iter().min_by_key(|(_, offset)| *offset));
+    }
+
+    fn above_base(&self, offset: Option<i64>) -> Duration {
+        let base = self.base.iter().map(|(_, offset)| *offset).min();
+        match (offset, base) {
+            (Some(offset), Some(base)) => {
+                Duration::from_micros(u64::try_from(offset - base).unwrap_or(0))
             }
             _ => Duration::ZERO,
         }

@@ -67,6 +67,8 @@ impl Simulation {
 
     fn send(&mut self, size: DataSize) -> PacketResult {
         self.sent += 1;
+        self.controller
+            .handle_sent(self.start + self.now, size, None);
         let begin = self.busy_until.max(self.now);
         let queue = begin - self.now;
         self.worst_queue = self.worst_queue.max(queue);
@@ -137,15 +139,14 @@ fn what_is_not_sent_does_not_raise_the_estimate() {
 }
 
 #[test]
-fn heavy_loss_lowers_and_light_loss_does_not() {
+fn random_loss_does_not_lower_the_rate() {
     let mut link = Simulation::new(Bitrate::from_kbps(10_000));
     link.lose_every = 50;
     let light = link.run(Duration::from_secs(5));
     assert!(light >= Bitrate::from_kbps(600), "{light}");
-    link.lose_every = 4;
+    link.lose_every = 10;
     let heavy = link.run(Duration::from_secs(5));
-    assert!(heavy < light.scale(0.5), "{heavy}");
-    assert!(heavy >= Limits::default().floor);
+    assert!(heavy >= light, "{heavy}");
 }
 
 #[test]
@@ -154,19 +155,18 @@ fn silence_halves_the_rate_each_second_down_to_the_floor() {
     let before = link.run(Duration::from_secs(5));
     let mut now = link.start + link.now;
     now += Duration::from_millis(1_100);
-    link.controller.handle_timeout(now, false);
-    assert_eq!(link.controller.estimate(), before, "nothing was sent");
+    link.controller
+        .handle_sent(now, DataSize::from_bytes(1_000), None);
     for _ in 0..2 {
         now += Duration::from_millis(1_100);
-        link.controller.handle_timeout(now, true);
+        link.controller.handle_timeout(now);
     }
     assert!(link.controller.estimate() <= before.scale(0.26));
     for _ in 0..20 {
         now += Duration::from_millis(1_100);
-        link.controller.handle_timeout(now, true);
+        link.controller.handle_timeout(now);
     }
     assert_eq!(link.controller.estimate(), Limits::default().floor);
-    assert_eq!(link.controller.poll_timeout(), None);
 }
 
 #[test]

@@ -85,7 +85,10 @@ impl BandwidthEstimator for Estimator {
         if self.controller.poll_timeout().is_some_and(|due| due <= now) {
             let sent = self.flow.sent();
             let sending = std::mem::replace(&mut self.sent, sent) != sent;
-            self.controller.handle_timeout(now, sending);
+            if sending {
+                self.controller.handle_sent(now, DataSize::ZERO, None);
+            }
+            self.controller.handle_timeout(now);
             self.publish();
         }
     }

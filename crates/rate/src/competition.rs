@@ -1,0 +1,95 @@
+//! Who fills the queue? Against a flow that fills it until packets are lost (TCP), whoever goes by
+//! delay alone is left with nothing.
+//!
+//! ```text
+//!            queue stands, though less is sent than came through, for a while
+//! ┌─ alone ───────────────────────────────────────────────▶ against others ─┐
+//! └────────────── the queue has been empty, or became short ◀───────────────┘
+//! ```
+//! A queue that stands but never changes is no queue: the path has become longer.
+//! (Copa, Arun and Balakrishnan 2018, section 2.2, decides likewise by whether the queue empties.)
+
+use std::time::{Duration, Instant};
+
+/// A queue this long is somebody's.
+const LONG: Duration = Duration::from_millis(50);
+/// How long it must stand although we give way.
+const PATIENCE: Duration = Duration::from_millis(2_200);
+/// A queue that wavers by less is none.
+const STEADY: Duration = Duration::from_millis(6);
+/// Shorter than this, nobody fills the queue any more.
+const SHORT: Duration = Duration::from_millis(20);
+/// How long the queue must have been short.
+const SHORT_FOR: Duration = Duration::from_millis(300);
+
+/// What the queue's behaviour tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// Nothing new.
+    Nothing,
+    /// Others fill the queue.
+    Others,
+    /// Nobody else fills it any more.
+    Alone,
+    /// The path became longer.
+    LongerPath,
+}
+
+/// Watches the queue.
+#[derive(Debug, Default)]
+pub(crate) struct Competition {
+    others: bool,
+    since: Option<Instant>,
+    shortest: Duration,
+    longest: Duration,
+    short_since: Option<Instant>,
+}
+
+impl Competition {
+    /// Tells whether others fill the queue.
+    pub(crate) fn others(&self) -> bool {
+        self.others
+    }
+
+    /// Takes in the standing queue; `yielding` tells that less is sent than came through when the
+    /// queue began to stand.
+    pub(crate) fn update(&mut self, now: Instant, standing: Duration, yielding: bool) -> Finding {
+        if self.others {
+            return self.look_for_the_end(now, standing);
+        }
+        if standing < LONG || !yielding {
+            self.since = None;
+            return Finding::Nothing;
+        }
+        let Some(since) = self.since else {
+            self.since = Some(now);
+            (self.shortest, self.longest) = (standing, standing);
+            return Finding::Nothing;
+        };
+        self.shortest = self.shortest.min(standing);
+        self.longest = self.longest.max(standing);
+        if now.saturating_duration_since(since) < PATIENCE {
+            return Finding::Nothing;
+        }
+        self.since = None;
+        if self.longest - self.shortest <= STEADY {
+            return Finding::LongerPath;
+        }
+        self.others = true;
+        self.short_since = None;
+        Finding::Others
+    }
+
+    fn look_for_the_end(&mut self, now: Instant, standing: Duration) -> Finding {
+        if standing > SHORT {
+            self.short_since = None;
+            return Finding::Nothing;
+        }
+        let since = *self.short_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < SHORT_FOR {
+            return Finding::Nothing;
+        }
+        self.others = false;
+        Finding::Alone
+    }
+}
