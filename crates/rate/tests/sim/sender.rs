@@ -100,7 +100,6 @@ pub(crate) struct Sender {
     video_number: u64,
     frame: u64,
     kept: VecDeque<Fragment>,
-    sent_lately: bool,
     pub(crate) sent: Sent,
 }
 
@@ -129,7 +128,6 @@ impl Sender {
             video_number: 0,
             frame: 0,
             kept: VecDeque::new(),
-            sent_lately: false,
             sent: Sent::default(),
             source,
         }
@@ -170,8 +168,7 @@ impl Sender {
     pub(crate) fn handle_timeout(&mut self, now: Duration, out: &mut Vec<Packet>) {
         let at = self.origin + now;
         if self.controller.poll_timeout().is_some_and(|due| due <= at) {
-            let sending = std::mem::take(&mut self.sent_lately);
-            self.controller.handle_timeout(at, sending);
+            self.controller.handle_timeout(at);
         }
         if self.next_steer <= now {
             self.next_steer = now + STEER_GAP;
@@ -322,7 +319,6 @@ impl Sender {
         probe: Option<ProbeId>,
     ) -> Packet {
         self.controller.handle_sent(at, size, probe);
-        self.sent_lately = true;
         self.sent.bytes += size.bytes();
         let number = self.oldest + self.history.len() as u64;
         self.history.push_back(Left {
@@ -359,7 +355,6 @@ impl Sender {
         while self.oldest < newest && self.history.pop_front().is_some() {
             self.oldest += 1;
         }
-        self.sent_lately = false;
         self.controller.handle_feedback(self.origin + now, &results);
     }
 }
