@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# setup.sh [build] [test]   installs the system packages that building (and testing) needs
-# setup.sh has-display      succeeds where a window can be opened
+# setup.sh [build] [test] [lab]   installs the system packages that building, testing and the lab need
+# setup.sh has-display            succeeds where a window can be opened
 #
 # Says what is missing and why before it installs anything; does nothing, quickly, the second
 # time. Uses sudo only where packages are missing and the user is not root.
@@ -28,6 +28,16 @@ xvfb|a screen in memory, for the tests of the window
 xdotool|presses keys in the real window, in tests
 pulseaudio|a sound server without hardware, for the tests of the sound devices
 pulseaudio-utils|talks to that sound server
+'
+lab_packages='
+nftables|address translation and firewalls of the homes in the lab
+iproute2|network namespaces, addresses and routes
+iperf3|competing TCP flows
+iputils-ping|round trips
+conntrack|forgets what a translator remembered
+procps|network settings inside a namespace
+python3|runs the lab
+util-linux|private namespaces without root
 '
 
 has_display() {
@@ -104,7 +114,8 @@ for part in "${@:-build}"; do
   case $part in
     build) wanted+=$build_packages ;;
     test) wanted+=$test_packages ;;
-    *) echo "usage: setup.sh [build] [test] | has-display" >&2; exit 2 ;;
+    lab) wanted+=$lab_packages ;;
+    *) echo "usage: setup.sh [build] [test] [lab] | has-display" >&2; exit 2 ;;
   esac
 done
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
