@@ -279,7 +279,6 @@ def build_home(i, h, ipv6, packet_log):
     # Without translation the hosts are reached at their own addresses.
     link(f"home{i}", router, f"home{i}", h["public"], f"{h['both']} {h['up']}", f"{h['both']} {h['down']}", packet_log, [h["lan"]])
     if ipv6:
-        ip(router, "route add default dev wan0")
         ip(router, f"addr add 2001:db8:fffe::{i}/128 dev wan0 nodad")
         ip(router, "-6 route replace default dev wan0")
         ip("net", f"-6 route replace 2001:db8:{i}::/64 dev home{i}")
@@ -418,6 +417,7 @@ def readdress(i, what):
         ip(f"r{i}", f"addr add {new} peer {GW} dev wan0")
         ip(f"r{i}", f"route replace default via {GW} dev wan0")
         ip("net", f"addr add {GW} peer {new} dev home{i}")
+        ip("net", f"route replace {h['lan']} dev home{i}")
         h["public"] = new
     set_nat(f"r{i}", h["nat"], h["lan"], h["public"], h["addrs"], h["hairpin"] == "1")
     save(st)

@@ -2,7 +2,7 @@
 //!
 //! The process opens one TUN device in each of two namespaces and moves IP packets between
 //! them. Each direction has its own bottleneck (rate, drop-tail or CoDel queue), then loss,
-//! delay and jitter:
+//! delay and jitter; `nonstop-netem` is the model:
 //!
 //! ```text
 //! arrival ─ queue ─ bottleneck ─ loss ─ delay + jitter ─ delivery
@@ -13,10 +13,6 @@
 
 use std::process::ExitCode;
 
-#[cfg(target_os = "linux")]
-mod command;
-#[cfg(target_os = "linux")]
-mod model;
 #[cfg(target_os = "linux")]
 mod options;
 #[cfg(target_os = "linux")]

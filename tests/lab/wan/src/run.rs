@@ -8,12 +8,16 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use nonstop_netem::{Direction, Interval, Link, Player, Tally};
+
 use crate::{
-    command::{Link, Step, command, load_schedule},
-    model::Dir,
-    options::Options,
+    options::{Options, load_schedule},
+    packet::Headers,
     sys,
 };
+
+/// One direction of the link, with what the log tells of each packet.
+type OneWay = Link<Vec<u8>, Headers>;
 
 const DIRECTIONS: [&str; 2] = ["up", "down"];
 const STATS_HEADER: &str = "time_s,unix_s,dir,in_bytes,out_bytes,in_pkts,out_pkts,drop_queue,drop_aqm,drop_loss,drop_cut,backlog_bytes,qdelay_mean_ms,qdelay_p95_ms,qdelay_max_ms,rate_bps";
@@ -44,20 +48,20 @@ pub(crate) fn ask(socket: &str, line: &str) -> Result<String, String> {
 
 /// Runs a link until it is told to end; returns its totals.
 pub(crate) fn run(options: Options) -> Result<String, String> {
-    let Options { up, down, seed, .. } = &options;
+    let mut link = [
+        OneWay::new(options.up, options.seed),
+        OneWay::new(options.down, options.seed ^ OTHER_SEED),
+    ];
+    if options.packet_log.is_some() {
+        link.iter_mut().for_each(OneWay::keep_records);
+    }
     let mut running = Running {
-        link: [
-            Dir::new(up.clone(), *seed),
-            Dir::new(down.clone(), seed ^ OTHER_SEED),
-        ],
+        link,
         devices: [open(&options.ends[0])?, open(&options.ends[1])?],
         control: options.control.as_deref().map(listen).transpose()?,
         stats: Output::create(options.stats.as_deref(), STATS_HEADER)?,
         packets: Output::create(options.packet_log.as_deref(), PACKETS_HEADER)?,
-        schedule: options.schedule,
-        began: 0,
-        next_step: 0,
-        period: options.period,
+        schedule: options.schedule.play(Duration::ZERO, options.period),
         interval: options.interval,
         next_stats: options.interval,
     };
@@ -108,9 +112,9 @@ impl Clock {
         }
     }
 
-    /// Nanoseconds since the start.
-    fn now(&self) -> u64 {
-        self.start.elapsed().as_nanos() as u64
+    /// Time since the start.
+    fn now(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 
@@ -126,10 +130,6 @@ impl Output {
         let mut output = Output(Some(BufWriter::new(file)));
         output.line(format_args!("{header}"));
         Ok(output)
-    }
-
-    fn wanted(&self) -> bool {
-        self.0.is_some()
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
@@ -148,82 +148,79 @@ impl Output {
 }
 
 struct Running {
-    link: Link,
+    /// From A to B, and from B to A.
+    link: [OneWay; 2],
     devices: [File; 2],
     control: Option<UnixDatagram>,
     stats: Output,
     packets: Output,
-    schedule: Vec<Step>,
-    /// When the schedule began, or began again.
-    began: u64,
-    next_step: usize,
-    period: u64,
-    interval: u64,
-    next_stats: u64,
+    schedule: Player,
+    interval: Duration,
+    next_stats: Duration,
 }
 
 impl Running {
     /// The schedule, packets that are due, figures, waiting, arrivals, control: settings count
     /// before packets are moved, and packets before anything that can wait.
-    fn turn(&mut self, clock: &Clock, limit: u64) {
+    fn turn(&mut self, clock: &Clock, limit: Duration) {
         let now = clock.now();
         self.follow_schedule(now);
         self.deliver(now);
         self.write_stats(now, clock);
-        let mut wake = self.next_stats.min(limit);
-        for dir in &self.link {
-            wake = wake.min(dir.next_event());
-        }
-        if let Some(step) = self.schedule.get(self.next_step) {
-            wake = wake.min(self.began + step.at);
-        }
+        let events = self.link.iter().map(OneWay::next_event);
+        let wake = events
+            .chain([self.schedule.next_event()])
+            .flatten()
+            .fold(self.next_stats.min(limit), Duration::min);
         let timeout = wake.saturating_sub(clock.now());
         let ready = sys::wait(&self.devices, self.control.as_ref(), timeout);
-        for (index, _) in ready[..2].iter().enumerate().filter(|(_, ready)| **ready) {
-            self.take(index, clock);
+        let [a, b, control] = ready;
+        for (index, arrived) in [a, b].into_iter().enumerate() {
+            if arrived {
+                self.take(index, clock);
+            }
         }
-        if ready[2] {
+        if control {
             self.obey(clock);
         }
     }
 
-    fn follow_schedule(&mut self, now: u64) {
-        while let Some(step) = self.schedule.get(self.next_step) {
-            let at = self.began + step.at;
-            if at > now {
-                break;
-            }
-            if let Err(error) = command(&mut self.link, &step.line, at) {
+    fn follow_schedule(&mut self, now: Duration) {
+        while let Some((at, step)) = self.schedule.poll(now) {
+            if let Err(error) = self.apply(at, step.direction, &step.words) {
                 eprintln!("wan: {error}");
-            }
-            self.next_step += 1;
-            if self.next_step == self.schedule.len() && self.period > 0 {
-                self.began += self.period;
-                self.next_step = 0;
             }
         }
     }
 
-    fn deliver(&mut self, now: u64) {
-        for (index, dir) in self.link.iter_mut().enumerate() {
+    fn apply(&mut self, now: Duration, direction: Direction, words: &str) -> Result<(), String> {
+        let meant = [direction.up(), direction.down()];
+        for (link, _) in self.link.iter_mut().zip(meant).filter(|(_, meant)| *meant) {
+            link.apply(now, words).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, now: Duration) {
+        for (index, link) in self.link.iter_mut().enumerate() {
             let mut out = &self.devices[1 - index];
-            dir.advance(now, self.packets.wanted(), |packet| {
+            while let Some(packet) = link.poll(now) {
                 // A failed write (device down, queue full) is the same as a loss on the wire.
-                let _ = out.write(packet);
-            });
-            for record in dir.log.drain(..) {
-                let headers = &record.headers;
-                let (payload_type, ssrc, sequence) = headers.rtp.map_or_else(
-                    || (String::new(), String::new(), String::new()),
-                    |(a, b, c)| (a.to_string(), b.to_string(), c.to_string()),
+                let _ = out.write(&packet);
+            }
+            for record in link.take_records() {
+                let headers = &record.tag;
+                let rtp = headers.rtp.map_or_else(
+                    || ",,".to_owned(),
+                    |(payload_type, ssrc, sequence)| format!("{payload_type},{ssrc},{sequence}"),
                 );
                 self.packets.line(format_args!(
-                    "{:.6},{},{},{},{},{},{},{},{payload_type},{ssrc},{sequence}",
-                    record.at as f64 / 1e9,
+                    "{:.6},{},{},{},{},{},{},{},{rtp}",
+                    record.at.as_secs_f64(),
                     DIRECTIONS[index],
-                    record.len,
-                    record.qdelay / 1_000,
-                    record.fate,
+                    record.bytes,
+                    record.waited.as_micros(),
+                    record.fate.word(),
                     headers.protocol,
                     headers.source_port,
                     headers.destination_port,
@@ -232,19 +229,21 @@ impl Running {
         }
     }
 
-    fn write_stats(&mut self, now: u64, clock: &Clock) {
+    fn write_stats(&mut self, now: Duration, clock: &Clock) {
         if now < self.next_stats {
             return;
         }
-        let time = self.next_stats as f64 / 1e9;
+        let time = self.next_stats.as_secs_f64();
         let unix = clock.unix + time;
-        for (dir, name) in self.link.iter_mut().zip(DIRECTIONS) {
-            let figures = dir.stats_line();
+        for (link, name) in self.link.iter_mut().zip(DIRECTIONS) {
+            let figures = figures(&link.take_interval());
             self.stats
                 .line(format_args!("{time:.3},{unix:.3},{name},{figures}"));
         }
         self.stats.flush();
-        self.next_stats += self.interval * ((now - self.next_stats) / self.interval + 1);
+        while self.next_stats <= now {
+            self.next_stats += self.interval;
+        }
     }
 
     fn take(&mut self, index: usize, clock: &Clock) {
@@ -252,8 +251,9 @@ impl Running {
         for _ in 0..BATCH {
             match (&self.devices[index]).read(&mut packet) {
                 Ok(length) if length > 0 => {
-                    let log = self.packets.wanted();
-                    self.link[index].arrive(clock.now(), &packet[..length], log);
+                    let packet = &packet[..length];
+                    let headers = Headers::read(packet);
+                    self.link[index].arrive(clock.now(), packet.to_vec(), length, headers);
                 }
                 // Nothing is left, or the device is gone.
                 _ => break,
@@ -277,7 +277,7 @@ impl Running {
         self.control.as_ref()?.recv_from(buffer).ok()
     }
 
-    fn answer(&mut self, line: &str, now: u64) -> String {
+    fn answer(&mut self, line: &str, now: Duration) -> String {
         let done = match line.split_once(' ') {
             None if line == "stats" => return self.totals(),
             None if line == "quit" => {
@@ -289,18 +289,59 @@ impl Running {
                 Ok(())
             }
             Some(("schedule", path)) => load_schedule(path.trim()).map(|schedule| {
-                (self.schedule, self.began, self.next_step) = (schedule, now, 0);
+                self.schedule = schedule.play(now, None);
             }),
-            _ => command(&mut self.link, line, now),
+            Some((word, words)) => Direction::parse(word)
+                .ok_or_else(|| format!("unknown direction {word:?}"))
+                .and_then(|direction| self.apply(now, direction, words)),
+            None => Err("expected DIR key=value ...".to_owned()),
         };
         match done {
-            Ok(()) => format!("ok t={:.6}", now as f64 / 1e9),
+            Ok(()) => format!("ok t={:.6}", now.as_secs_f64()),
             Err(error) => format!("error: {error}"),
         }
     }
 
     fn totals(&self) -> String {
-        let [up, down] = &self.link;
-        up.summary("up") + "\n" + &down.summary("down")
+        let [up, down] = [0, 1].map(|index| {
+            let tally = self.link[index].total();
+            total(DIRECTIONS[index], &tally)
+        });
+        format!("{up}\n{down}")
     }
+}
+
+fn figures(interval: &Interval) -> String {
+    let tally = &interval.tally;
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    format!(
+        "{},{},{},{},{},{},{},{},{},{:.3},{:.3},{:.3},{:.0}",
+        tally.bytes_in,
+        tally.bytes_out,
+        tally.packets_in,
+        tally.packets_out,
+        tally.queue_full,
+        tally.codel,
+        tally.lost,
+        tally.cut,
+        interval.backlog_bytes,
+        millis(interval.mean_wait),
+        millis(interval.high_wait),
+        millis(interval.most_wait),
+        interval.rate_bps,
+    )
+}
+
+fn total(name: &str, tally: &Tally) -> String {
+    format!(
+        "{name}: in {} pkts {} bytes, out {} pkts {} bytes, dropped queue {} aqm {} loss {} cut {}",
+        tally.packets_in,
+        tally.bytes_in,
+        tally.packets_out,
+        tally.bytes_out,
+        tally.queue_full,
+        tally.codel,
+        tally.lost,
+        tally.cut,
+    )
 }

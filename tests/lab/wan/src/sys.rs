@@ -13,6 +13,7 @@ use std::{
         unix::net::UnixDatagram,
     },
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -122,9 +123,13 @@ pub(crate) fn tune(priority: i32) {
     }
 }
 
-/// Waits for a packet on either device, a control message, or `timeout` nanoseconds; tells
-/// which of the three are ready.
-pub(crate) fn wait(devices: &[File; 2], control: Option<&UnixDatagram>, timeout: u64) -> [bool; 3] {
+/// Waits for a packet on either device, a control message, or `timeout`; tells which of the three
+/// are ready.
+pub(crate) fn wait(
+    devices: &[File; 2],
+    control: Option<&UnixDatagram>,
+    timeout: Duration,
+) -> [bool; 3] {
     let control: RawFd = control.map_or(-1, AsRawFd::as_raw_fd);
     let mut polled =
         [devices[0].as_raw_fd(), devices[1].as_raw_fd(), control].map(|fd| libc::pollfd {
@@ -133,8 +138,8 @@ pub(crate) fn wait(devices: &[File; 2], control: Option<&UnixDatagram>, timeout:
             revents: 0,
         });
     let timeout = libc::timespec {
-        tv_sec: (timeout / 1_000_000_000) as libc::time_t,
-        tv_nsec: (timeout % 1_000_000_000) as libc::c_long,
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
     };
     // SAFETY: the pointers are to three pollfd and one timespec that outlive the call; no signal
     // mask is given.
