@@ -1,0 +1,114 @@
+"""The ground truth of a measurement: what a link's packet log says, and figures from it.
+
+Times are seconds since 1970, so that they can be compared with what the endpoints say.
+"""
+import csv
+from collections import namedtuple
+
+TCP, UDP = 6, 17
+# Opus, in our calls and in browsers alike.
+AUDIO = 111
+
+Packet = namedtuple("Packet", "at direction bytes wait_ms fate protocol ports payload_type sequence")
+
+
+class Log:
+    """The packets of one link, in the order in which they met their fate."""
+
+    def __init__(self, packets):
+        self.packets = packets
+
+    @classmethod
+    def read(cls, log, stats):
+        """Reads a packet log; the statistics beside it tell when its clock was zero."""
+        with open(stats) as f:
+            first = next(csv.DictReader(f))
+            zero = float(first["unix_s"]) - float(first["time_s"])
+        packets = []
+        with open(log) as f:
+            for row in csv.DictReader(f):
+                packets.append(Packet(zero + float(row["time_s"]), row["dir"], int(row["len"]), int(row["qdelay_us"]) / 1e3, row["fate"],
+                                      int(row["proto"]), (int(row["sport"]), int(row["dport"])),
+                                      int(row["pt"]) if row["pt"] else None, int(row["seq"]) if row["seq"] else None))
+        return cls(packets)
+
+    def only(self, direction="up", protocol=UDP, since=None, until=None, payload_type=None):
+        """The packets of one direction and protocol, of a span of time, of one kind."""
+        return Log([p for p in self.packets
+                    if p.direction == direction and (protocol is None or p.protocol == protocol)
+                    and (since is None or p.at >= since) and (until is None or p.at < until)
+                    and (payload_type is None or p.payload_type == payload_type)])
+
+    # -- amounts
+
+    def delivered_bits(self):
+        return sum(p.bytes for p in self.packets if p.fate == "ok") * 8
+
+    def offered_bits(self):
+        return sum(p.bytes for p in self.packets) * 8
+
+    def lost(self):
+        """The share of packets that did not get through."""
+        return sum(p.fate != "ok" for p in self.packets) / len(self.packets) if self.packets else None
+
+    def wait(self, share):
+        """The queue delay in milliseconds that this share of the packets stayed within."""
+        waits = sorted(p.wait_ms for p in self.packets if p.fate in ("ok", "loss"))
+        return round(waits[min(len(waits) - 1, int(len(waits) * share))], 1) if waits else None
+
+    def flows(self):
+        """Delivered bits of each pair of ports, the largest first."""
+        flows = {}
+        for p in self.packets:
+            if p.fate == "ok":
+                flows[p.ports] = flows.get(p.ports, 0) + p.bytes * 8
+        return sorted(flows.values(), reverse=True)
+
+    # -- over time
+
+    def rates(self, start, end, window=1.0, step=.1, fates=("ok",)):
+        """(time, bits a second) over a window that ends at that time."""
+        count = int((end - start) / step) + 1
+        bins = [0] * count
+        for p in self.packets:
+            index = int((p.at - start) / step)
+            if p.fate in fates and 0 <= index < count:
+                bins[index] += p.bytes * 8
+        width = max(1, round(window / step))
+        rates = []
+        for index in range(count):
+            lower = max(0, index - width + 1)
+            rates.append((start + (index + 1) * step, sum(bins[lower:index + 1]) / min(window, (index + 1) * step)))
+        return rates
+
+    def reached(self, start, end, since, level, window=1.0):
+        """Seconds from `since` until `level` bits a second were delivered in a window; None if never."""
+        for at, rate in self.rates(start, end, window):
+            if at >= since and rate >= level:
+                return round(at - since, 2)
+        return None
+
+    def under_capacity(self, since, until, capacity, window=.6, step=.2):
+        """Seconds until a whole window of what was offered fitted into the capacity."""
+        at = since
+        while at + window <= until:
+            if sum(p.bytes for p in self.packets if at <= p.at < at + window) * 8 <= capacity * window:
+                return round(at + window - since, 2)
+            at += step
+        return None
+
+    def queue_below(self, since, until, limit_ms, hold=2.0, step=.1):
+        """Seconds until the queue stayed below the limit for `hold` seconds."""
+        at = since
+        while at + hold <= until:
+            waits = [p.wait_ms for p in self.packets if at <= p.at < at + hold]
+            full = any(p.fate == "queue" for p in self.packets if at <= p.at < at + hold)
+            if not full and max(waits, default=0) <= limit_ms:
+                return round(at - since, 2)
+            at += step
+        return None
+
+
+def jain(values):
+    """Jain's fairness index: 1 where all are equal."""
+    return round(sum(values) ** 2 / (len(values) * sum(v * v for v in values)), 4) if values and any(values) else None

@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""rate.py - the rate benchmark with real processes, real encoders and real packets.
+
+  rate.py [--case NAME]... [--runs N] [--peer chromium] [--fresh]
+  rate.py --quick          a pass or fail check in about a minute
+  rate.py --list           the cases
+
+It makes a lab of its own, so it needs root or a kernel that gives users namespaces; where neither
+is, it says so and exits with status 77. Every run is saved below target/bench/lab/ as soon as it
+ends: after an interruption the same command goes on where it stopped. A run counts until the
+program changes; --fresh measures again. The table's rows go to target/bench/rate.json.
+
+Environment: NONSTOP_BIN (folder of nonstop and nonstop-server; default target/release), WAN (path
+of nonstop-wan), CLIP (a y4m file to send instead of the one that clip.py makes).
+"""
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+import traceback
+
+sys.dont_write_bytecode = True
+import cases
+import clip
+import lab
+import quick
+from parties import Absent, Chromium, Failed, Nonstop, programs
+from scene import Scene
+
+BENCH = f"{lab.ROOT}/target/bench"
+RESULTS = f"{BENCH}/lab"
+# Less of the CPU than this was idle: timings of the run mean little.
+BUSY = .15
+KINDS = {"nonstop": Nonstop, "chromium": Chromium}
+
+
+def the_clip():
+    """The pictures that are sent, made on the first use."""
+    given = os.environ.get("CLIP")
+    if given:
+        return os.path.abspath(given)
+    # A new generator makes a new clip.
+    with open(clip.__file__, "rb") as f:
+        version = sum(f.read()) % 100_000
+    path = f"{RESULTS}/clip-{version}.y4m"
+    if not os.path.exists(path):
+        print(f"making {os.path.relpath(path, lab.ROOT)}", flush=True)
+        os.makedirs(RESULTS, exist_ok=True)
+        clip.write(path)
+    return path
+
+
+def fingerprint(kind):
+    """Changes when the program that is measured changes."""
+    if kind != "nonstop":
+        return kind
+    stat = os.stat(f"{programs()}/nonstop")
+    return f"{stat.st_size}-{int(stat.st_mtime)}"
+
+
+def saved(name, kind, run):
+    """The figures of a run that was done before with this program, or None."""
+    try:
+        with open(f"{RESULTS}/{name}/{kind}.{run}/figures.json") as f:
+            result = json.load(f)
+    except (OSError, ValueError):
+        return None
+    return result["figures"] if result["program"] == fingerprint(kind) and "figures" in result else None
+
+
+def measure(name, kind, run, clip_file):
+    """Does one run of one case and saves it; returns its figures, or why there are none."""
+    drive, _, _ = cases.CASES[name]
+    folder = f"{RESULTS}/{name}/{kind}.{run}"
+    started = time.time()
+    scene = Scene(KINDS[kind], folder, clip_file)
+    try:
+        figures, why = drive(scene), None
+    except (Failed, lab.LabError, OSError) as error:
+        figures, why = None, str(error).strip().splitlines()[0]
+    except Exception as error:  # a case that cannot be evaluated must not end the others
+        traceback.print_exc()
+        figures, why = None, f"{type(error).__name__}: {error}"
+    finally:
+        scene.close()
+    result = {"program": fingerprint(kind), "seconds": round(time.time() - started, 1)}
+    result.update({"figures": figures} if figures else {"why": why})
+    with open(f"{folder}/figures.json", "w") as f:
+        json.dump(result, f, indent=1)
+    return figures, why
+
+
+def runs_of(name, kind, count, fresh, clip_file):
+    """The figures of all runs, measured where they are not there yet, and why some are not."""
+    results, why = [], None
+    for run in range(1, count + 1):
+        figures = None if fresh else saved(name, kind, run)
+        note = "saved before"
+        if figures is None:
+            figures, why_not = measure(name, kind, run, clip_file)
+            why = why_not or why
+            note = f"failed: {why_not}" if why_not else f"{figures['idle']:.0%} of the CPU idle" + (", too busy to trust timings" if figures["idle"] < BUSY else "")
+        print(f"  {name} {kind} {run}: {note}", flush=True)
+        if figures:
+            results.append(figures)
+    return results, why
+
+
+def median(results, key):
+    values = [r[key] for r in results if r.get(key) is not None]
+    # Never reached in some run: there is no median to be proud of.
+    if not values or len(values) * 2 <= len(results):
+        return None
+    return round(statistics.median(values), 4)
+
+
+def rows_of(name, own, peer, why):
+    drive, _, _ = cases.CASES[name]
+    title = "lab: " + drive.__doc__.strip().rstrip(".")
+    known = [key for key in cases.FIGURES if any(key in r for r in own)] or list(cases.BOUNDS.get(name, cases.PEER_BOUNDS.get(name, {})))
+    rows = []
+    for key in known:
+        words, unit, better = cases.FIGURES[key]
+        other = median(peer, key) if peer else None
+        bound = cases.BOUNDS.get(name, {}).get(key)
+        part = cases.PEER_BOUNDS.get(name, {}).get(key)
+        if part and other is not None:
+            bound = round(part * other, 4)
+        row = {"case": title, "figure": words, "value": median(own, key), "unit": unit, "bound": bound, "better": better, "runs": len(own), "peer": other}
+        if row["value"] is None:
+            row["why"] = why or "not reached in most runs"
+        if own and any("idle" in r for r in own):
+            row["idle"] = median(own, "idle")
+        rows.append(row)
+    return rows
+
+
+def merge(rows):
+    """Puts rows into target/bench/rate.json in place of older ones of the same cases."""
+    path = f"{BENCH}/rate.json"
+    try:
+        with open(path) as f:
+            kept = [row for row in json.load(f) if row["case"] not in {r["case"] for r in rows}]
+    except (OSError, ValueError):
+        kept = []
+    os.makedirs(BENCH, exist_ok=True)
+    with open(path + ".part", "w") as f:
+        json.dump(kept + rows, f, indent=1)
+    os.replace(path + ".part", path)
+
+
+def verdict(row):
+    if row["bound"] is None:
+        return ""
+    if row["value"] is None:
+        return "missed"
+    held = row["value"] <= row["bound"] if row["better"] == cases.LOWER else row["value"] >= row["bound"]
+    return "" if held else "missed"
+
+
+def print_table(rows):
+    def text(value):
+        return "" if value is None else f"{value:g}"
+    lines = [["case", "figure", "value", "bound", "peer", "idle", ""]]
+    last = None
+    for row in rows:
+        case = row["case"].removeprefix("lab: ")
+        value = f"{text(row['value'])} {row['unit']}".strip() if row["value"] is not None else f"none ({row['why'][:40]})"
+        lines.append([case if case != last else "", row["figure"], value, text(row["bound"]), text(row["peer"]), text(row.get("idle")), verdict(row)])
+        last = case
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+
+
+def main():
+    ap = argparse.ArgumentParser(usage=__doc__, add_help=True)
+    ap.add_argument("--case", action="append", choices=list(cases.CASES), metavar="NAME", help="only this one; may be given more than once")
+    ap.add_argument("--runs", type=int, default=1)
+    ap.add_argument("--peer", choices=["chromium"], help="measure it beside, in the same session")
+    ap.add_argument("--fresh", action="store_true", help="measure again what was saved")
+    ap.add_argument("--quick", action="store_true")
+    ap.add_argument("--list", action="store_true")
+    a = ap.parse_args()
+    if a.list:
+        for name, (drive, seconds, peer) in cases.CASES.items():
+            print(f"{name:10} {seconds:4} s  {drive.__doc__.strip()}{'' if peer else '  (ours alone)'}")
+        return
+    lab.private(sys.argv)
+    try:
+        Nonstop.needed()
+    except Absent as absent:
+        lab.skip(str(absent))
+    clip_file = the_clip()
+    if a.quick:
+        sys.exit(quick.check(f"{RESULTS}/quick", clip_file))
+    no_peer = None
+    if a.peer:
+        try:
+            Chromium.needed()
+        except Absent as absent:
+            no_peer = str(absent)
+            print(f"without Chromium beside: {no_peer}")
+    names = a.case or list(cases.CASES)
+    seconds = sum((cases.CASES[n][1] + 8) * a.runs * (1 + bool(a.peer and not no_peer and cases.CASES[n][2])) for n in names)
+    print(f"{len(names)} cases, at most {seconds / 60:.0f} minutes", flush=True)
+    started, table = time.time(), []
+    for name in names:
+        own, why = runs_of(name, "nonstop", a.runs, a.fresh, clip_file)
+        beside = bool(a.peer and not no_peer and cases.CASES[name][2])
+        peer, _ = runs_of(name, "chromium", a.runs, a.fresh, clip_file) if beside else ([], None)
+        rows = rows_of(name, own, peer, why)
+        merge(rows)
+        table += rows
+    print_table(table)
+    missed = sum(verdict(row) == "missed" for row in table)
+    print(f"{missed} of {sum(row['bound'] is not None for row in table)} bounds missed; {(time.time() - started) / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()
