@@ -169,17 +169,13 @@ impl Controller {
         }
     }
 
-    /// Returns when [`handle_timeout`](Self::handle_timeout) or [`poll_probe`](Self::poll_probe)
-    /// wants to be called.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let probe = self.probing.poll_timeout();
-        match (self.silence, probe) {
-            (Some(silence), Some(probe)) => Some(silence.min(probe)),
-            (silence, probe) => silence.or(probe),
-        }
+        self.silence
     }
 
-    /// Returns the next probe to send, if it is time for one.
+    /// Returns the next probe to send, if it is time for one. To be called when packets begin to
+    /// leave, and after each feedback.
     pub fn poll_probe(&mut self, now: Instant) -> Option<Probe> {
         let limited = self.application.limited(now, self.estimate);
         let silent = self

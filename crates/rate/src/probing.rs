@@ -126,11 +126,6 @@ impl Probing {
         Some(probe)
     }
 
-    /// Returns when a probe may be due.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.last.map(|last| last + self.pause)
-    }
-
     /// Takes in what became of packets; returns the rate that a probe has shown the network to
     /// carry, once it is known.
     pub(crate) fn handle_feedback(&mut self, packets: &[PacketResult]) -> Option<Bitrate> {
