@@ -3,7 +3,10 @@
 #   make run     build with optimisation and open the application (without a display: make demo)
 #   make test    every test
 #   make demo    a real call on this computer: a server and three participants
-#   make bench   the benchmarks, one table each
+#   make lab     calls through routers and narrow links in network namespaces, about nine minutes
+#                (root, or a kernel that gives users namespaces and TUN devices)
+#   make bench   the benchmarks, one table each; the lab's part takes about half an hour
+#   make bench-lab   only the lab's part: RUNS=2 for medians, CASES="--case rfc51" for some
 #   make lint    formatting and lints, warnings as errors
 #   make fuzz    every fuzz target for a minute (needs the nightly toolchain and cargo-fuzz)
 #   make devices the device tests against a real V4L2 camera and ALSA card in a small virtual machine
@@ -13,14 +16,23 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 DEMO  ?= --people 3 --for 20s
+RUNS  ?= 1
+CASES ?=
+# Programs that were built elsewhere, for the lab.
+export NONSTOP_BIN
 
-.PHONY: run test demo bench lint fuzz devices deny setup setup-test
+.PHONY: run test demo lab bench bench-lab lint fuzz devices deny setup setup-test setup-lab
 
 setup:
 	@scripts/setup.sh build
 
 setup-test:
-	@scripts/setup.sh build test
+	@scripts/setup.sh build test lab
+
+setup-lab:
+	@scripts/setup.sh build lab
+	@$(CARGO) build --release -p nonstop-wan
+	@[ -n "$(NONSTOP_BIN)" ] || $(CARGO) build --release --bins -p nonstop -p nonstop-server
 
 run: setup
 	@$(CARGO) build --release --bins
@@ -46,8 +58,18 @@ lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
+# Status 77: this system allows no lab, and it has said why.
+lab: setup-lab
+	@tests/lab/suite.py || [ $$? = 77 ]
+
 bench: setup
 	$(CARGO) bench --workspace
+	@$(MAKE) --no-print-directory bench-lab
+
+# Chromium is measured beside where it is installed.
+bench-lab: setup-lab
+	@if command -v chromium node npm >/dev/null; then npm install --silent --prefix tests/lab/chromium; fi
+	@tests/lab/rate.py --runs $(RUNS) --peer chromium $(CASES) || [ $$? = 77 ]
 
 fuzz:
 	@cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \

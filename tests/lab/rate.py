@@ -8,7 +8,8 @@
 It makes a lab of its own, so it needs root or a kernel that gives users namespaces; where neither
 is, it says so and exits with status 77. Every run is saved below target/bench/lab/ as soon as it
 ends: after an interruption the same command goes on where it stopped. A run counts until the
-program changes; --fresh measures again. The table's rows go to target/bench/rate.json.
+program changes; --fresh measures again. The table's rows go to target/bench/rate.json. A missed
+bound is a figure, not an error: the exit status tells whether every case could be measured.
 
 Environment: NONSTOP_BIN (folder of nonstop and nonstop-server; default target/release), WAN (path
 of nonstop-wan), CLIP (a y4m file to send instead of the one that clip.py makes).
@@ -206,17 +207,20 @@ def main():
     names = a.case or list(cases.CASES)
     seconds = sum((cases.CASES[n][1] + 8) * a.runs * (1 + bool(a.peer and not no_peer and cases.CASES[n][2])) for n in names)
     print(f"{len(names)} cases, at most {seconds / 60:.0f} minutes", flush=True)
-    started, table = time.time(), []
+    started, table, failed = time.time(), [], []
     for name in names:
         own, why = runs_of(name, "nonstop", a.runs, a.fresh, clip_file)
         beside = bool(a.peer and not no_peer and cases.CASES[name][2])
         peer, _ = runs_of(name, "chromium", a.runs, a.fresh, clip_file) if beside else ([], None)
         rows = rows_of(name, own, peer, why)
+        failed += [name] if why else []
         merge(rows)
         table += rows
     print_table(table)
     missed = sum(verdict(row) == "missed" for row in table)
     print(f"{missed} of {sum(row['bound'] is not None for row in table)} bounds missed; {(time.time() - started) / 60:.1f} minutes")
+    if failed:
+        sys.exit("could not be measured: " + ", ".join(failed))
 
 
 if __name__ == "__main__":
