@@ -4,6 +4,8 @@ One function a case. It drives a scene and returns its figures by name; `FIGURES
 unit, and what must be reached. Every case sends 1280x720 at 30 fps and at most 2.5 Mbit/s of video
 with a tone from home 1 to home 2 unless it says otherwise; the bottleneck is home 1's uplink.
 """
+import statistics
+
 from packets import AUDIO, TCP, jain
 
 MBIT = 1e6
@@ -248,13 +250,13 @@ def squeezed(scene):
         if line["type"] == "link" and line.get("target_bps") is not None and (t0 + 15 <= line["at"] < t0 + 30 or t0 + 32 <= line["at"] < t0 + 60):
             after = line["at"] >= squeezed_at
             targets.setdefault(line["peer"], ([], []))[after].append(line["target_bps"])
-            rungs.setdefault(line["peer"], (set(), set()))[after].add((line["sent_width"], line["sent_height"]))
+            rungs.setdefault(line["peer"], ([], []))[after].append((line["sent_width"], line["sent_height"]))
     means = {peer: [sum(v) / len(v) for v in both] for peer, both in targets.items() if all(both)}
     # The squeezed link is the one whose target fell most.
     others = sorted(means, key=lambda peer: means[peer][1] / means[peer][0])[1:]
     changes = [abs(means[peer][1] / means[peer][0] - 1) for peer in others]
     return {"target_change": rounded(max(changes)) if len(changes) == 3 else None,
-            "rung_changes": sum(rungs[peer][1] != rungs[peer][0] for peer in others) if len(others) == 3 else None,
+            "rung_changes": sum(statistics.mode(rungs[peer][1]) != statistics.mode(rungs[peer][0]) for peer in others) if len(others) == 3 else None,
             "squeezed_mbps": rounded(min(mean[1] for mean in means.values()) / MBIT) if means else None, "idle": idle}
 
 
@@ -343,7 +345,7 @@ FIGURES = {
     "media_mbps": ("media against TCP", "Mbit/s", HIGHER), "audio_lost": ("audio lost beyond the network's own", "packets", LOWER),
     "audio_dropped": ("audio packets dropped", "packets", LOWER), "first_frame": ("return to the first new picture", "s", LOWER),
     "first_packet": ("return to the first packet of a picture", "s", LOWER), "recovered": ("return to 90 % of the rate before", "s", LOWER),
-    "target_change": ("largest change of the other targets", "", LOWER), "rung_changes": ("other links that changed size", "", LOWER),
+    "target_change": ("largest change of the other targets", "", LOWER), "rung_changes": ("other links whose usual size changed", "", LOWER),
     "squeezed_mbps": ("target of the squeezed link", "Mbit/s", HIGHER), "encoder_ratio": ("CPU of the encoders, five over two", "", LOWER),
     "encoders_two": ("encoders with two people", "cores", LOWER), "encoders_five": ("encoders with five people", "cores", LOWER),
     "cpu": ("CPU a party", "cores", LOWER),

@@ -37,6 +37,8 @@ Environment: LAB (prefix, default "lab"; several labs can coexist), WAN (path of
 Exit status 77: this system does not allow a lab.
 """
 import argparse
+import ctypes
+import glob
 import json
 import os
 import signal
@@ -56,6 +58,8 @@ SRV, SRV2, GW = "192.0.2.10", "192.0.2.11", "203.0.113.254"
 MEET = "10.0.0.10"
 # Exit status of what was skipped, as automake has it.
 SKIPPED = 77
+# prctl(2): the signal that a process gets when its parent ends.
+PR_SET_PDEATHSIG = 1
 TOOLS = {"ip": "iproute2", "nft": "nftables", "sysctl": "procps", "unshare": "util-linux"}
 
 
@@ -102,23 +106,38 @@ def unshare_command():
     return command if os.geteuid() == 0 else command[:1] + ["--user", "--map-root-user"] + command[1:]
 
 
+def refused():
+    """Why no private lab can be made here, or None: tries what can only be tried."""
+    why = refusal()
+    if why or inside():
+        return why
+    tried = sp.run([*unshare_command(), "sh", "-c", "mount -t tmpfs tmpfs /run && ip netns add try && ip -n try tuntap add mode tun dev try"],
+                   capture_output=True, text=True)
+    if tried.returncode:
+        return "the kernel refuses namespaces or TUN devices: " + (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return None
+
+
+def inside():
+    """Whether this process is the first of a private lab: its parent is outside."""
+    return os.environ.get("LAB_PRIVATE") == "1" and os.getppid() == 0
+
+
 def private(argv):
     """Continues this program in a private lab: returns inside it, or exits with what it did."""
-    why = refusal()
-    if not why and os.environ.get("LAB_PRIVATE") == str(os.getppid()):
+    if inside():
         return enter_private()
-    if not why:
-        tried = sp.run([*unshare_command(), "sh", "-c", "mount -t tmpfs tmpfs /run && ip netns add try && ip -n try tuntap add mode tun dev try"],
-                       capture_output=True, text=True)
-        if tried.returncode:
-            why = "the kernel refuses namespaces or TUN devices: " + (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+    why = refused()
     if why:
         skip(why)
-    # Inside, the parent is process 0: nobody in the same namespace.
-    inside = sp.Popen([*unshare_command(), sys.executable, *argv], env={**os.environ, "LAB_PRIVATE": "0"})
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: inside.terminate())
-    sys.exit(inside.wait())
+    # Whatever ends this process ends the lab: a lab without an owner would go on for ever.
+    end_with_parent = ctypes.CDLL(None, use_errno=True)
+    child = sp.Popen([*unshare_command(), sys.executable, *argv], env={**os.environ, "LAB_PRIVATE": "1"},
+                     preexec_fn=lambda: end_with_parent.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+    signal.signal(signal.SIGTERM, lambda *_: child.kill())
+    # The one inside hears an interrupt too, and cleans up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(child.wait())
 
 
 def enter_private():
@@ -208,6 +227,9 @@ def link(name, router, netdev, public, up, down, packet_log, routes):
         time.sleep(.02)
     else:
         raise LabError(f"link {name} did not start: {said}")
+    for node, device in ((router, "wan0"), ("net", netdev)):
+        # Room for bursts, as nonstop-wan asks for where it may.
+        ip(node, f"link set {device} txqueuelen 4000")
     ip(router, f"addr add {public} peer {GW} dev wan0")
     ip(router, f"route add default via {GW} dev wan0")
     ip("net", f"addr add {GW} peer {public} dev {netdev}")
@@ -316,13 +338,13 @@ def down():
             pass
     for name in nodes():
         sh(f"ip netns del {name}; rm -rf /etc/netns/{name}", False)
-        for group in (f"{accounting()}/{name}", f"/sys/fs/cgroup/cpu/{name}"):
-            for _ in range(50 if os.path.isdir(group) else 0):
-                try:
-                    os.rmdir(group)
-                    break
-                except OSError:
-                    time.sleep(.02)
+    for group in glob.glob(f"{accounting()}/{LAB}-*") + glob.glob(f"/sys/fs/cgroup/cpu/{LAB}-*"):
+        for _ in range(50):
+            try:
+                os.rmdir(group)
+                break
+            except OSError:
+                time.sleep(.02)
 
 
 def stop_link(name):
@@ -330,7 +352,8 @@ def stop_link(name):
     try:
         with open(f"{RUN}/{name}.pid") as f:
             pid = int(f.read())
-        if os.path.realpath(f"/proc/{pid}/exe") != os.path.realpath(WAN):
+        # Built anew since: the name then ends in "(deleted)".
+        if not os.path.realpath(f"/proc/{pid}/exe").startswith(os.path.realpath(WAN)):
             return
         os.kill(pid, signal.SIGTERM)
         for _ in range(200):

@@ -109,6 +109,15 @@ def runs_of(name, kind, count, fresh, clip_file):
     return results, why
 
 
+def absence(kind):
+    """Why a kind of party cannot take part, or None."""
+    try:
+        kind.needed()
+    except Absent as absent:
+        return str(absent)
+    return None
+
+
 def median(results, key):
     values = [r[key] for r in results if r.get(key) is not None]
     # Never reached in some run: there is no median to be proud of.
@@ -189,28 +198,26 @@ def main():
         for name, (drive, seconds, peer) in cases.CASES.items():
             print(f"{name:10} {seconds:4} s  {drive.__doc__.strip()}{'' if peer else '  (ours alone)'}")
         return
+    names = a.case or list(cases.CASES)
+    why = lab.refused() or absence(Nonstop)
+    if why:
+        if not a.quick:
+            for name in names:
+                merge(rows_of(name, [], [], why))
+        lab.skip(why)
     lab.private(sys.argv)
-    try:
-        Nonstop.needed()
-    except Absent as absent:
-        lab.skip(str(absent))
     clip_file = the_clip()
     if a.quick:
         sys.exit(quick.check(f"{RESULTS}/quick", clip_file))
-    no_peer = None
-    if a.peer:
-        try:
-            Chromium.needed()
-        except Absent as absent:
-            no_peer = str(absent)
-            print(f"without Chromium beside: {no_peer}")
-    names = a.case or list(cases.CASES)
-    seconds = sum((cases.CASES[n][1] + 8) * a.runs * (1 + bool(a.peer and not no_peer and cases.CASES[n][2])) for n in names)
+    no_peer = absence(Chromium) if a.peer else "not asked for"
+    if a.peer and no_peer:
+        print(f"without Chromium beside: {no_peer}")
+    seconds = sum((cases.CASES[n][1] + 8) * a.runs * (1 + bool(not no_peer and cases.CASES[n][2])) for n in names)
     print(f"{len(names)} cases, at most {seconds / 60:.0f} minutes", flush=True)
     started, table, failed = time.time(), [], []
     for name in names:
         own, why = runs_of(name, "nonstop", a.runs, a.fresh, clip_file)
-        beside = bool(a.peer and not no_peer and cases.CASES[name][2])
+        beside = not no_peer and cases.CASES[name][2]
         peer, _ = runs_of(name, "chromium", a.runs, a.fresh, clip_file) if beside else ([], None)
         rows = rows_of(name, own, peer, why)
         failed += [name] if why else []

@@ -91,7 +91,10 @@ fn open_tun_here(device: &str) -> Result<File> {
         check(unsafe { libc::ioctl(socket.as_raw_fd(), what, request) })
     };
     request.ifr_ifru.ifru_metric = DEVICE_QUEUE;
-    ask(&mut request, libc::SIOCSIFTXQLEN as _)?;
+    if ask(&mut request, libc::SIOCSIFTXQLEN as _).is_err() {
+        // Only the system's own root may by this call; `ip link` can in a namespace of a user.
+        eprintln!("wan: {device} keeps its queue of packets");
+    }
     ask(&mut request, libc::SIOCGIFFLAGS as _)?;
     // SAFETY: SIOCGIFFLAGS has just written this member of the union.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
