@@ -5,7 +5,8 @@
 #   make demo    a real call on this computer: a server and three participants
 #   make lab     calls through routers and narrow links in network namespaces, about nine minutes
 #                (root, or a kernel that gives users namespaces and TUN devices)
-#   make bench   the benchmarks, one table each; the lab's part takes about half an hour
+#   make bench   the benchmarks, one table each; the lab's part takes 25 minutes, and as long again
+#                for Chromium beside it where that is installed
 #   make bench-lab   only the lab's part: RUNS=2 for medians, CASES="--case rfc51" for some
 #   make lint    formatting and lints, warnings as errors
 #   make fuzz    every fuzz target for a minute (needs the nightly toolchain and cargo-fuzz)
@@ -68,7 +69,7 @@ bench: setup
 
 # Chromium is measured beside where it is installed.
 bench-lab: setup-lab
-	@if command -v chromium node npm >/dev/null; then npm install --silent --prefix tests/lab/chromium; fi
+	@if { command -v chromium && command -v node && command -v npm; } >/dev/null; then npm install --silent --prefix tests/lab/chromium; fi
 	@tests/lab/rate.py --runs $(RUNS) --peer chromium $(CASES) || [ $$? = 77 ]
 
 fuzz:

@@ -3,6 +3,7 @@
 Both kinds answer the same questions: when connected, what was frozen, what sound was lost, what
 was aimed at. What they say of the network is never used: that comes from the links.
 """
+import glob
 import json
 import os
 import shutil
@@ -46,19 +47,19 @@ def wait_for(condition, what, seconds=LONGEST_ENTRY):
     raise Failed(f"{what}: not within {seconds} s")
 
 
-def threads_cpu(pid, name):
-    """CPU seconds of a process's threads whose names begin so."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
+def threads_cpu(pid, name, seen):
+    """CPU seconds of a process's threads whose names begin so. `seen` remembers each thread: what
+    one used still counts when it has ended."""
+    for path in glob.glob(f"/proc/{pid}/task/*/stat"):
         try:
-            with open(f"/proc/{pid}/task/{task}/stat") as f:
+            with open(path) as f:
                 text = f.read()
         except OSError:
             continue  # it ended meanwhile
         if text[text.index("(") + 1:].startswith(name):
             fields = text.rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
+            seen[path] = int(fields[11]) + int(fields[12])
+    return sum(seen.values()) / os.sysconf("SC_CLK_TCK")
 
 
 def node_cpu(node):
@@ -128,6 +129,7 @@ class Nonstop:
             except OSError:
                 pass
         self.started = time.time()
+        self.encoders = {}
 
     def entered(self):
         wait_for(lambda: self.alive() and self.event("joined"), f"{self.label} joined")
@@ -135,6 +137,7 @@ class Nonstop:
     def alive(self):
         if self.process.poll() is not None:
             raise Failed(f"{self.label} ended with status {self.process.returncode}: see {self.log}")
+        self.encode_cpu()
         return True
 
     def lines(self):
@@ -200,7 +203,8 @@ class Nonstop:
         return {size: round(sizes.count(size) / len(sizes), 2) for size in sorted(set(sizes))}
 
     def encode_cpu(self):
-        return threads_cpu(self.process.pid, "encode")
+        """CPU seconds of the encoders since the start; asked twice a second while a scene runs."""
+        return threads_cpu(self.process.pid, "encode", self.encoders)
 
     def stop(self):
         """Leaves; a party that crashed or does not leave fails the run."""

@@ -5,7 +5,7 @@
   rate.py --quick          a pass or fail check in about a minute
   rate.py --list           the cases
 
-It makes a lab of its own, so it needs root or a kernel that gives users namespaces; where neither
+Without --case it runs all but the named links. It makes a lab of its own, so it needs root or a kernel that gives users namespaces; where neither
 is, it says so and exits with status 77. Every run is saved below target/bench/lab/ as soon as it
 ends: after an interruption the same command goes on where it stopped. A run counts until the
 program changes; --fresh measures again. The table's rows go to target/bench/rate.json. A missed
@@ -129,7 +129,7 @@ def median(results, key):
 def rows_of(name, own, peer, why):
     drive, _, _ = cases.CASES[name]
     title = "lab: " + drive.__doc__.strip().rstrip(".")
-    known = [key for key in cases.FIGURES if any(key in r for r in own)] or list(cases.BOUNDS.get(name, cases.PEER_BOUNDS.get(name, {})))
+    known = [key for key in cases.FIGURES if any(key in r for r in own)] or list(cases.BOUNDS.get(name) or cases.PEER_BOUNDS.get(name) or ["queue_p95"])
     rows = []
     for key in known:
         words, unit, better = cases.FIGURES[key]
@@ -198,7 +198,7 @@ def main():
         for name, (drive, seconds, peer) in cases.CASES.items():
             print(f"{name:10} {seconds:4} s  {drive.__doc__.strip()}{'' if peer else '  (ours alone)'}")
         return
-    names = a.case or list(cases.CASES)
+    names = a.case or [name for name in cases.CASES if name not in cases.NAMED_LINKS]
     why = lab.refused() or absence(Nonstop)
     if why:
         try:

@@ -10,6 +10,7 @@ import subprocess as sp
 import sys
 
 sys.dont_write_bytecode = True
+import cases
 import lab
 
 OPEN = "mapping: endpoint-independent | filtering: endpoint-independent"
@@ -76,7 +77,7 @@ def main():
             failed.append(what)
     equipment(expect)
     rate = [sys.executable, f"{lab.HERE}/rate.py"]
-    links = [word for name in ("office", "home-wifi", "lte", "hotel") for word in ("--case", name)]
+    links = [word for name in cases.NAMED_LINKS for word in ("--case", name)]
     for what, command in (("the link does to packets what it was told", [sys.executable, f"{lab.HERE}/wan/selftest.py"]),
                           ("a call lives through a narrow link and a cut", [*rate, "--quick"]),
                           ("calls over the named links", [*rate, "--fresh", *links])):
