@@ -8,7 +8,7 @@
 //! the bottleneck, not from the endpoints.
 
 pub(crate) mod cases;
-mod encoder;
+pub(crate) mod encoder;
 pub(crate) mod figures;
 pub(crate) mod packet;
 pub(crate) mod receiver;

@@ -1,10 +1,13 @@
 //! The cases and what must be reached in them.
 
+mod rfc8867;
+mod uplink;
+
 use std::time::Duration;
 
 use super::{
     figures::{Better, Figure, Stretch, at_least, at_most, jain, shown},
-    packet::FlowId,
+    packet::{FlowId, Kind},
     receiver::Habits,
     sender::Source,
     tcp::{Law, Work},
@@ -81,6 +84,41 @@ pub(crate) const CASES: &[Case] = &[
         name: "cut5",
         what: "link cut for 5 s, 4 Mbit/s, 40 ms round trip",
         run: cut5,
+    },
+    Case {
+        name: "rfc52",
+        what: "RFC 8867 5.2: two flows, variable capacity",
+        run: rfc8867::variable,
+    },
+    Case {
+        name: "rfc53",
+        what: "RFC 8867 5.3: congested feedback, media both ways",
+        run: rfc8867::congested_feedback,
+    },
+    Case {
+        name: "rfc55",
+        what: "RFC 8867 5.5: round-trip time fairness",
+        run: rfc8867::round_trips,
+    },
+    Case {
+        name: "rfc56",
+        what: "RFC 8867 5.6: beside a long TCP flow",
+        run: rfc8867::long_tcp,
+    },
+    Case {
+        name: "rfc57",
+        what: "RFC 8867 5.7: beside short TCP flows",
+        run: rfc8867::short_tcp,
+    },
+    Case {
+        name: "squeezed",
+        what: "one of four links squeezed to 300 kb/s",
+        run: uplink::squeezed,
+    },
+    Case {
+        name: "uplink",
+        what: "four links through one 600 kb/s uplink",
+        run: uplink::narrow,
     },
 ];
 
@@ -241,7 +279,7 @@ fn against_tcp(run: Run, law: Law) -> Vec<Figure> {
     world.run(82.0);
     let made = world.sender(flow).sent.audio as f64;
     let log = world.log(forth);
-    let left = (log.iter()).filter(|record| record.tag.kind == super::packet::Kind::Audio);
+    let left = (log.iter()).filter(|record| record.tag.kind == Kind::Audio);
     let unsent = made - left.count() as f64;
     let beside = Stretch::new(&log, 30.0, 78.0);
     let (media, other) = (beside.rate_of(flow), beside.rate_of(tcp));

@@ -1,0 +1,104 @@
+//! Four links of one participant: one of them narrow, or all through one narrow uplink.
+
+use std::time::Duration;
+
+use crate::sim::{
+    figures::{Better, Figure, Stretch, at_least, at_most, jain, shown},
+    packet::FlowId,
+    sender::Source,
+    world::{LinkId, World},
+};
+
+use super::{Run, freezes, habits};
+
+const LINKS: usize = 4;
+
+/// Four links over one uplink, each with a way of its own behind it.
+fn four(run: Run, uplink: &str, behind: &str) -> (World, LinkId, [LinkId; LINKS]) {
+    let mut world = World::new(run.seed);
+    if run.trace {
+        world.trace();
+    }
+    let uplink = world.link(uplink);
+    let ways = [10, 15, 20, 30].map(|delay| {
+        let forth = world.link(&format!("{behind} queue=300ms delay={delay}ms"));
+        let back = world.link(&format!("rate=100mbit delay={delay}ms"));
+        let habits = habits(run, 2 * delay);
+        world.media(&[uplink, forth], &[back], Source::default(), habits);
+        forth
+    });
+    (world, uplink, ways)
+}
+
+/// One of four links is squeezed to 300 kb/s: the others go on as they were.
+pub(super) fn squeezed(run: Run) -> Vec<Figure> {
+    let (mut world, _, ways) = four(run, "rate=100mbit", "rate=4mbit");
+    world.at(30.0, ways[3], "rate=300kbit");
+    let before = targets(&mut world, 20.0, 30.0);
+    let after = targets(&mut world, 30.0, 60.0);
+    let change = (before.iter().zip(&after).take(LINKS - 1))
+        .map(|(before, after)| (after / before - 1.0).abs())
+        .fold(0.0, f64::max);
+    let log = world.log(ways[3]);
+    let narrow = Stretch::new(&log, 35.0, 60.0);
+    vec![
+        at_most("change of the others' targets", "share", 0.05, change),
+        shown(
+            "utilisation of the squeezed",
+            "share",
+            Better::Higher,
+            narrow.filled(3e5),
+        ),
+        shown(
+            "queue of the squeezed",
+            "ms",
+            Better::Lower,
+            narrow.queue(0.95),
+        ),
+    ]
+}
+
+/// Runs from one second to another and returns each flow's mean target.
+fn targets(world: &mut World, from: f64, to: f64) -> [f64; LINKS] {
+    world.run_until(Duration::from_secs_f64(from), |_| {});
+    let mut sums = [0.0; LINKS];
+    let steps = ((to - from) * 10.0) as u32;
+    for step in 1..=steps {
+        world.run_until(
+            Duration::from_secs_f64(from + f64::from(step) / 10.0),
+            |_| {},
+        );
+        for (flow, sum) in sums.iter_mut().enumerate() {
+            *sum += world.sender(flow).target().as_f64() / f64::from(steps);
+        }
+    }
+    sums
+}
+
+/// Four links through one uplink of 600 kb/s.
+pub(super) fn narrow(run: Run) -> Vec<Figure> {
+    let (mut world, uplink, _) = four(run, "rate=600kbit queue=300ms", "rate=20mbit");
+    world.run(60.0);
+    let log = world.log(uplink);
+    let (whole, later) = (
+        Stretch::new(&log, 0.0, 60.0),
+        Stretch::new(&log, 15.0, 60.0),
+    );
+    let rates: [f64; LINKS] = std::array::from_fn(|flow: FlowId| later.rate_of(flow));
+    let freezes: f64 = (0..LINKS).map(|flow| freezes(&world, flow)).sum();
+    vec![
+        at_most("audio lost", "packets", 0.0, whole.audio_dropped()),
+        at_most("queue, 95th percentile", "ms", 150.0, whole.queue(0.95)),
+        at_least("Jain's index", "", 0.95, jain(&rates)),
+        shown("queue after 15 s", "ms", Better::Lower, later.queue(0.95)),
+        shown(
+            "audio lost after 15 s",
+            "packets",
+            Better::Lower,
+            later.audio_dropped(),
+        ),
+        shown("utilisation", "share", Better::Higher, later.filled(6e5)),
+        shown("loss", "share", Better::Lower, later.loss()),
+        shown("freezes", "", Better::Lower, freezes),
+    ]
+}
