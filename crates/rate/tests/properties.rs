@@ -17,7 +17,7 @@ use proptest::prelude::*;
 enum Fact {
     Feedback(Vec<Told>),
     Sent(u64),
-    Timeout(bool),
+    Timeout,
     Wanted(u64),
     PathChanged,
 }
@@ -56,7 +56,7 @@ fn fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         4 => proptest::collection::vec(told(), 0..40).prop_map(Fact::Feedback),
         3 => (0u64..3_000).prop_map(Fact::Sent),
-        2 => any::<bool>().prop_map(Fact::Timeout),
+        2 => Just(Fact::Timeout),
         1 => any::<u64>().prop_map(Fact::Wanted),
         1 => Just(Fact::PathChanged),
     ]
@@ -98,10 +98,8 @@ proptest! {
         for (gap, fact) in facts {
             now += Duration::from_micros(gap);
             apply(&mut controller, now, fact);
-            for sending in [true, false] {
-                controller.handle_timeout(now, sending);
-                prop_assert!(controller.poll_timeout().is_none_or(|due| due > now));
-            }
+            controller.handle_timeout(now);
+            prop_assert!(controller.poll_timeout().is_none_or(|due| due > now));
         }
     }
 
@@ -163,7 +161,7 @@ fn apply(controller: &mut Controller, now: Instant, fact: Fact) {
             controller.handle_feedback(now, &results);
         }
         Fact::Sent(size) => controller.handle_sent(now, DataSize::from_bytes(size), None),
-        Fact::Timeout(sending) => controller.handle_timeout(now, sending),
+        Fact::Timeout => controller.handle_timeout(now),
         Fact::Wanted(bps) => controller.set_wanted(Bitrate::from_bps(bps)),
         Fact::PathChanged => controller.path_changed(),
     }

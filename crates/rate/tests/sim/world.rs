@@ -38,6 +38,8 @@ struct Member {
 
 /// Where the time series goes: a line every 50 ms a flow.
 const TRACE_GAP: Duration = Duration::from_millis(50);
+/// This many events at one moment: someone asks to be woken in the past, again and again.
+const STILL: u32 = 100_000;
 /// How often an arbiter looks.
 const SHARE_GAP: Duration = Duration::from_millis(100);
 
@@ -171,11 +173,14 @@ impl World {
     /// Runs until `end`, and shows the world to `watch` after every event.
     pub(crate) fn run_until(&mut self, end: Duration, mut watch: impl FnMut(&World)) {
         let mut out = Vec::new();
+        let mut still = 0;
         loop {
             let next = self.next_event();
             if next > end {
                 break;
             }
+            still = if next > self.now { 0 } else { still + 1 };
+            assert!(still < STILL, "time stands still at {:?}", self.now);
             self.now = next.max(self.now);
             self.step(&mut out);
             watch(self);
