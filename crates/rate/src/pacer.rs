@@ -37,6 +37,8 @@ const PADDING_INTERVAL: Duration = Duration::from_millis(2);
 const LEAST_PADDING: DataSize = DataSize::from_bytes(200);
 /// The largest padding packet, as large as those of pictures.
 pub const MOST_PADDING: DataSize = DataSize::from_bytes(1_200);
+/// What may leave at once during a probe: timers are late by a millisecond or two.
+const PROBE_BURST: Duration = Duration::from_millis(3);
 /// A probe that cannot be finished within this time is given up.
 const PROBE_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -329,7 +331,7 @@ impl<T> Pacer<T> {
 
     fn charge(&mut self, now: Instant, size: DataSize, pace: Bitrate) {
         let saved = match self.probe {
-            Some(_) => Duration::ZERO,
+            Some(_) => PROBE_BURST,
             None => BURST,
         };
         let earliest = now.checked_sub(saved).unwrap_or(now);

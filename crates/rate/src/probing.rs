@@ -139,9 +139,13 @@ impl Probing {
                     .push((packet.departure, arrival, packet.size));
             }
         }
-        let passed = packets
-            .iter()
-            .any(|packet| packet.probe.is_none() && !cluster.arrived.is_empty());
+        // What left after it arrived: of the probe itself nothing more will.
+        let last = cluster.arrived.iter().map(|(departure, _, _)| *departure);
+        let passed = last.max().is_some_and(|last| {
+            packets
+                .iter()
+                .any(|packet| packet.probe.is_none() && packet.departure > last)
+        });
         if cluster.reported < cluster.probe.size && !passed {
             return None;
         }
