@@ -42,7 +42,7 @@ impl Default for Limits {
 /// other no longer than they must. More would make a queue in the network of what waits here.
 const PACE: f64 = 1.5;
 /// The pace never goes below this, or one packet would take long.
-const SLOWEST: Bitrate = Bitrate::from_kbps(200);
+const SLOWEST: Bitrate = Bitrate::from_kbps(100);
 /// Without feedback for this long, while packets leave, the rate is halved.
 const SILENCE: Duration = Duration::from_secs(1);
 /// The share of what was sent before a silence with which it goes on afterwards.
@@ -205,7 +205,11 @@ impl Controller {
         };
         Plan {
             estimate: self.estimate,
-            pace: self.estimate.scale(PACE).max(SLOWEST),
+            pace: match self.delay.falling() {
+                true => self.estimate,
+                false => self.estimate.scale(PACE),
+            }
+            .max(SLOWEST),
             window: self.in_flight.window(self.estimate, queue),
             in_flight: self.in_flight.size(),
             congested: self.congested(),
@@ -275,6 +279,7 @@ impl Controller {
             acknowledged: self.acknowledged(),
             capacity: self.capacity.get(),
             round_trip: self.in_flight.round_trip().unwrap_or(delay::UNKNOWN),
+            shortest: self.in_flight.shortest().unwrap_or(delay::UNKNOWN),
         };
         let yielding = self.delay.yielding(&sees);
         match self.competition.update(now, standing, yielding) {

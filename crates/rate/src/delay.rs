@@ -25,7 +25,7 @@ pub(crate) const UNKNOWN: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_millis(400);
 const DRAIN_ROUND_TRIPS: u32 = 3;
 /// The least share of the capacity that is left while a queue drains.
-const LEAST_SHARE: f64 = 0.4;
+const LEAST_SHARE: f64 = 0.6;
 /// Rise a second near the capacity, in bits, and beyond it or where it is not known: the same for
 /// every flow, so that flows which share a link become equal (Chiu and Jain 1989).
 const NEAR_RISE: f64 = 100e3;
@@ -62,6 +62,8 @@ pub(crate) struct Sees {
     pub(crate) acknowledged: Option<Bitrate>,
     pub(crate) capacity: Option<Bitrate>,
     pub(crate) round_trip: Duration,
+    /// The round trip with an empty queue.
+    pub(crate) shortest: Duration,
 }
 
 /// The law's memory.
@@ -98,7 +100,7 @@ impl Delay {
                 self.falling = true;
                 self.fell_from = Some(base);
             }
-            let time = DRAIN.max(sees.round_trip * DRAIN_ROUND_TRIPS);
+            let time = DRAIN.max(sees.shortest * DRAIN_ROUND_TRIPS);
             let share = 1.0 - (sees.queue - aim).as_secs_f64() / time.as_secs_f64();
             let law = base.scale(share.max(LEAST_SHARE));
             // Towards the law from above at once, from below no faster than the rate rises anyway.

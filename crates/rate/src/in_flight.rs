@@ -14,7 +14,7 @@ use crate::{Bitrate, DataSize};
 
 /// What may be on its way beyond what the path carries by itself, in time at the estimate: one
 /// picture, and the queue that is aimed at.
-const ALLOWANCE: Duration = Duration::from_millis(30);
+const ALLOWANCE: Duration = Duration::from_millis(25);
 /// The window is never smaller: two packets of a picture and some sound.
 const LEAST: DataSize = DataSize::from_bytes(4_000);
 /// The time until feedback is the longest of these moments: feedback comes in bursts.
@@ -106,6 +106,11 @@ impl InFlight {
     /// it, smoothed.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
+    }
+
+    /// Returns the shortest round trip there was.
+    pub(crate) fn shortest(&self) -> Option<Duration> {
+        self.shortest
     }
 
     /// Returns how much may be on its way at `rate`, `queue` of it waiting on purpose.

@@ -20,10 +20,12 @@ use crate::{Bitrate, DataSize, Plan, Probe, ProbeId};
 
 /// The longest a packet waits here.
 pub const MOST_WAIT: Duration = Duration::from_millis(250);
+/// With more than this waiting, in time at the estimate, there is no room for another picture.
+const MOST_WAITING: Duration = Duration::from_millis(100);
 /// What may leave at once, in time at the pace: fewer wake-ups, and bursts that no queue notices.
 const BURST: Duration = Duration::from_millis(5);
 /// A keyframe is sent this much faster at most, so that it leaves before [`MOST_WAIT`].
-const HURRY: f64 = 4.0;
+const HURRY: f64 = 2.0;
 /// The share of the estimate for packets sent again, on a link that loses without being full, and
 /// on one that is full: there they would keep it full.
 const AGAIN_SHARE: f64 = 0.4;
@@ -277,6 +279,12 @@ impl<T> Pacer<T> {
         self.waiting
     }
 
+    /// Tells whether another picture would leave soon: otherwise it had better not be encoded.
+    pub fn has_room(&self, plan: &Plan) -> bool {
+        let held = !plan.congested && plan.in_flight + self.waiting >= plan.window;
+        !held && self.waiting / plan.estimate < MOST_WAITING
+    }
+
     /// Tells whether pictures were dropped and none can be sent before a keyframe.
     pub fn needs_keyframe(&self) -> bool {
         self.broken
@@ -287,12 +295,10 @@ impl<T> Pacer<T> {
         self.dropped
     }
 
-    /// The window holds pictures back; a keyframe may take it twice, for nothing else helps the
-    /// receiver, and a probe is allowed what it needs.
+    /// The window holds pictures back until the estimate knows better: under known congestion it
+    /// leaves the queue time to drain by itself, and a probe is allowed what it needs.
     fn may_leave(&self, plan: &Plan, probing: bool) -> bool {
-        let keyframe = self.video.front().is_some_and(is_keyframe);
-        let window = plan.window.bytes() * if keyframe { 2 } else { 1 };
-        probing || plan.in_flight.bytes() < window
+        probing || plan.congested || plan.in_flight < plan.window
     }
 
     fn pace(&self, now: Instant, plan: &Plan) -> Bitrate {
@@ -300,7 +306,7 @@ impl<T> Pacer<T> {
             return running.probe.rate;
         }
         let hurry = (self.video.front())
-            .filter(|waiting| is_keyframe(waiting))
+            .filter(|waiting| is_keyframe(waiting) && !plan.congested)
             .map(|oldest| {
                 let left = (oldest.since + MOST_WAIT * 4 / 5).saturating_duration_since(now);
                 let size = (self.video.iter())
@@ -330,7 +336,8 @@ impl<T> Pacer<T> {
     }
 
     fn charge(&mut self, now: Instant, size: DataSize, pace: Bitrate) {
-        let saved = match self.probe {
+        let saved = match &self.probe {
+            Some(running) if running.started.is_none() => Duration::ZERO,
             Some(_) => PROBE_BURST,
             None => BURST,
         };

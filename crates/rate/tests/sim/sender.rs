@@ -29,7 +29,6 @@ const PAYLOAD_SHARE: f64 = PAYLOAD as f64 / (PAYLOAD + OVERHEAD) as f64;
 /// How often the encoder is told the target.
 const STEER_GAP: Duration = Duration::from_millis(50);
 /// A picture is skipped while this much waits in the pacer.
-const MOST_WAITING: Duration = Duration::from_millis(150);
 /// A wake-up of a busy computer comes up to this much late.
 const LATE: f64 = 0.002;
 /// Where nothing but feedback helps, the pacer is asked again after this.
@@ -223,7 +222,7 @@ impl Sender {
         if paused {
             return;
         }
-        if self.waiting() > MOST_WAITING {
+        if !self.pacer.has_room(&self.controller.plan()) {
             self.sent.skipped += 1;
             self.encoder.skip();
             return;
