@@ -5,11 +5,12 @@
   rate.py --quick          a pass or fail check in about a minute
   rate.py --list           the cases
 
-Without --case it runs all but the named links. It makes a lab of its own, so it needs root or a kernel that gives users namespaces; where neither
-is, it says so and exits with status 77. Every run is saved below target/bench/lab/ as soon as it
-ends: after an interruption the same command goes on where it stopped. A run counts until the
-program changes; --fresh measures again. The table's rows go to target/bench/rate.json. A missed
-bound is a figure, not an error: the exit status tells whether every case could be measured.
+Without --case it runs all but the named links. It makes a lab of its own, so it needs root or a
+kernel that gives users namespaces; where neither is, it says so and exits with status 77. Every
+run is saved below target/bench/lab/ as soon as it ends: after an interruption the same command
+goes on where it stopped. A run counts until the program changes; --fresh measures again. The
+table's rows go to target/bench/rate.json. A missed bound is a figure, not an error: the exit
+status tells whether every case could be measured.
 
 Environment: NONSTOP_BIN (folder of nonstop and nonstop-server; default target/release), WAN (path
 of nonstop-wan), CLIP (a y4m file to send instead of the one that clip.py makes).
