@@ -6,6 +6,7 @@ with a tone from home 1 to home 2 unless it says otherwise; the bottleneck is ho
 """
 import statistics
 
+import lab
 from packets import AUDIO, TCP, jain
 
 MBIT = 1e6
@@ -291,13 +292,12 @@ def five_people(scene):
 
 def two_way(scene):
     """Two-way 1280x720 at 30 fps and Opus: CPU a party."""
-    from parties import node_cpu
     scene.homes("", "", delay=10)
     sender, (other,) = scene.call(both=True)
     scene.until(15)
-    before = [node_cpu(node) for node in ("h1", "h2")]
+    before = [lab.cpu(node) for node in ("h1", "h2")]
     scene.until(45)
-    after = [node_cpu(node) for node in ("h1", "h2")]
+    after = [lab.cpu(node) for node in ("h1", "h2")]
     log, idle = scene.finish()
     since, end = scene.t0 + 15, scene.t0 + 45
     return {"cpu": rounded(sum(b - a for a, b in zip(before, after)) / 60), "sent": rate(log, since, end), "sent_back": rate(log, since, end, "down"), "idle": idle}

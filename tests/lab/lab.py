@@ -21,7 +21,7 @@ Nothing leaves the machine: no namespace has a route to the outside.
   lab.py carrier I down|up              LAN cable out / in (the host's eth0 sees it)
   lab.py readdress I lan|wan            new LAN address of the host / new public address
   lab.py switch I eth0|eth1             move the host's default route (mobile=1)
-  lab.py cpu NODE                       CPU seconds used by programs started by exec (root)
+  lab.py cpu NODE                       CPU seconds used by the programs on a node
   lab.py natcheck I                     what the NAT of home I does, seen from outside
   lab.py proxy                          HTTP CONNECT proxy on srv, port 3128
 
@@ -37,7 +37,6 @@ Environment: LAB (prefix, default "lab"; several labs can coexist), WAN (path of
 Exit status 77: this system does not allow a lab.
 """
 import argparse
-import ctypes
 import glob
 import json
 import os
@@ -48,111 +47,20 @@ import time
 
 sys.dont_write_bytecode = True
 import nat
+from privacy import HERE, ROOT, WAN, private, refusal, refused, skip
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
 LAB = os.environ.get("LAB", "lab")
 RUN = f"/run/lab-{LAB}"
 SRV, SRV2, GW = "192.0.2.10", "192.0.2.11", "203.0.113.254"
 # http is accepted on private addresses only.
 MEET = "10.0.0.10"
-# Exit status of what was skipped, as automake has it.
-SKIPPED = 77
-# prctl(2): the signal that a process gets when its parent ends.
-PR_SET_PDEATHSIG = 1
-TOOLS = {"ip": "iproute2", "nft": "nftables", "sysctl": "procps", "unshare": "util-linux"}
+# Where groups of processes get their share of the CPU (cgroup v1).
+SHARES = "/sys/fs/cgroup/cpu"
 
 
 class LabError(Exception):
     """Something that should have worked did not."""
 
-
-def find_wan():
-    """The link program: $WAN, or what was built last."""
-    if os.environ.get("WAN"):
-        return os.environ["WAN"]
-    target = os.environ.get("CARGO_TARGET_DIR", f"{ROOT}/target")
-    built = [f"{target}/{profile}/nonstop-wan" for profile in ("release", "debug")]
-    built = [path for path in built if os.path.exists(path)]
-    return max(built, key=os.path.getmtime) if built else f"{target}/release/nonstop-wan"
-
-
-WAN = find_wan()
-
-
-# ---- what the system allows
-
-def refusal():
-    """Why no lab can be made here, or None."""
-    if sys.platform != "linux":
-        return "network namespaces need Linux"
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    os.environ["PATH"] = path
-    missing = [tool for tool in TOOLS if not any(os.access(f"{d}/{tool}", os.X_OK) for d in path.split(":"))]
-    if missing:
-        return "missing: " + ", ".join(f"{tool} (package {TOOLS[tool]})" for tool in missing)
-    if not os.path.exists("/dev/net/tun"):
-        return "this system has no TUN devices (/dev/net/tun)"
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        return "/dev/net/tun may not be opened by this user"
-    if not os.access(WAN, os.X_OK):
-        return f"{WAN} is not built (cargo build --release -p nonstop-wan)"
-    return None
-
-
-def unshare_command():
-    """What starts a program in namespaces of its own, with everything in them ending with it."""
-    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    return command if os.geteuid() == 0 else command[:1] + ["--user", "--map-root-user"] + command[1:]
-
-
-def refused():
-    """Why no private lab can be made here, or None: tries what can only be tried."""
-    why = refusal()
-    if why or inside():
-        return why
-    tried = sp.run([*unshare_command(), "sh", "-c", "mount -t tmpfs tmpfs /run && ip netns add try && ip -n try tuntap add mode tun dev try"],
-                   capture_output=True, text=True)
-    if tried.returncode:
-        return "the kernel refuses namespaces or TUN devices: " + (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
-    return None
-
-
-def inside():
-    """Whether this process is the first of a private lab: its parent is outside."""
-    return os.environ.get("LAB_PRIVATE") == "1" and os.getppid() == 0
-
-
-def private(argv):
-    """Continues this program in a private lab: returns inside it, or exits with what it did."""
-    if inside():
-        return enter_private()
-    why = refused()
-    if why:
-        skip(why)
-    # Whatever ends this process ends the lab: a lab without an owner would go on for ever.
-    end_with_parent = ctypes.CDLL(None, use_errno=True)
-    child = sp.Popen([*unshare_command(), sys.executable, *argv], env={**os.environ, "LAB_PRIVATE": "1"},
-                     preexec_fn=lambda: end_with_parent.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
-    signal.signal(signal.SIGTERM, lambda *_: child.kill())
-    # The one inside hears an interrupt too, and cleans up.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(child.wait())
-
-
-def enter_private():
-    """Namespaces and sockets of this lab are seen by nobody else."""
-    if not os.path.exists("/run/netns") or os.path.ismount("/run") is False:
-        sh("mount -t tmpfs tmpfs /run")
-    os.makedirs("/run/netns", exist_ok=True)
-
-
-def skip(why):
-    print(f"lab: skipped: {why}", file=sys.stderr)
-    sys.exit(SKIPPED)
-
-
-# ---- the smallest tools
 
 def sh(cmd, check=True, inp=None):
     r = sp.run(cmd, shell=True, capture_output=True, text=True, input=inp)
@@ -186,8 +94,6 @@ def save(st):
 def home(i):
     return state()["homes"][str(i)]
 
-
-# ---- building
 
 def add_ns(node, ipv6):
     # Name look-ups stay inside the lab too: `ip netns exec` binds this over /etc/resolv.conf.
@@ -338,7 +244,7 @@ def down():
             pass
     for name in nodes():
         sh(f"ip netns del {name}; rm -rf /etc/netns/{name}", False)
-    for group in glob.glob(f"{accounting()}/{LAB}-*") + glob.glob(f"/sys/fs/cgroup/cpu/{LAB}-*"):
+    for group in glob.glob(f"{SHARES}/{LAB}-*"):
         for _ in range(50):
             try:
                 os.rmdir(group)
@@ -365,8 +271,6 @@ def stop_link(name):
         pass
 
 
-# ---- using
-
 def ctl(name, line):
     r = sp.run([WAN, "ctl", f"{RUN}/{name}.sock", line], capture_output=True, text=True)
     if r.returncode:
@@ -380,29 +284,22 @@ def give_link(i, name):
     return ctl(f"home{i}", f"schedule {os.path.abspath(path)}")
 
 
-def accounting():
-    for d in ("/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup"):
-        if os.path.exists(f"{d}/cpuacct.usage") or os.path.exists(f"{d}/cgroup.controllers"):
-            return d
-    return None
-
-
-def join_groups(node):
-    """Counts this process's CPU time to its node, and gives it a large share of the CPU, so that
-    other jobs on the machine disturb a measurement less. Only root may; others go without."""
-    groups = [accounting() and f"{accounting()}/{ns(node)}"]
-    if os.path.exists("/sys/fs/cgroup/cpu/cpu.shares"):
-        groups.append(f"/sys/fs/cgroup/cpu/{ns(node)}")
-    for group in filter(None, groups):
-        try:
-            os.makedirs(group, exist_ok=True)
-            if os.path.exists(f"{group}/cpu.shares"):
-                with open(f"{group}/cpu.shares", "w") as f:
-                    f.write(os.environ.get("LAB_SHARES", "3072"))
-            with open(f"{group}/cgroup.procs", "w") as f:
-                f.write("0")
-        except OSError:
-            pass
+def join_group(node):
+    """Gives this process a large share of the CPU, so that other jobs on the machine disturb a
+    measurement less. Only root may, on cgroup v1; others go without."""
+    group = f"{SHARES}/{ns(node)}"
+    try:
+        os.makedirs(group)
+    except FileExistsError:
+        pass
+    except OSError:
+        return
+    try:
+        for file, value in (("cpu.shares", os.environ.get("LAB_SHARES", "3072")), ("cgroup.procs", "0")):
+            with open(f"{group}/{file}", "w") as f:
+                f.write(value)
+    except OSError:
+        pass
 
 
 def exec_command(node, cmd):
@@ -411,16 +308,19 @@ def exec_command(node, cmd):
 
 def start(node, cmd, **options):
     """Starts a program on a node and returns the process."""
-    return sp.Popen(exec_command(node, cmd), stdin=sp.DEVNULL, preexec_fn=lambda: join_groups(node), **options)
+    return sp.Popen(exec_command(node, cmd), stdin=sp.DEVNULL, preexec_fn=lambda: join_group(node), **options)
 
 
 def cpu(node):
-    d = f"{accounting()}/{ns(node)}"
-    if os.path.exists(f"{d}/cpuacct.usage"):
-        with open(f"{d}/cpuacct.usage") as f:
-            return int(f.read()) / 1e9
-    with open(f"{d}/cpu.stat") as f:
-        return int(f.read().split()[1]) / 1e6
+    """CPU seconds of all processes on a node, with those of their children that ended."""
+    total = 0
+    for pid in sh(f"ip netns pids {ns(node)}", False).split():
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                total += sum(map(int, f.read().rsplit(")", 1)[1].split()[11:15]))
+        except OSError:
+            pass  # it ended meanwhile
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def readdress(i, what):
@@ -467,8 +367,6 @@ def natcheck(i):
         server.wait()
 
 
-# ---- the command line
-
 def change_nat(i, kind, *rest):
     st = state()
     h = st["homes"][i]
@@ -504,7 +402,7 @@ def main():
     if sys.argv[1:2] == ["exec"] and len(sys.argv) > 3:
         cmd = sys.argv[3:]
         cmd = exec_command(sys.argv[2], cmd[1:] if cmd[0] == "--" else cmd)
-        join_groups(sys.argv[2])
+        join_group(sys.argv[2])
         os.execvp(cmd[0], cmd)
     ap = argparse.ArgumentParser(usage=__doc__, add_help=False)
     ap.add_argument("cmd", nargs="?", default="help")

@@ -62,19 +62,6 @@ def threads_cpu(pid, name, seen):
     return sum(seen.values()) / os.sysconf("SC_CLK_TCK")
 
 
-def node_cpu(node):
-    """CPU seconds of all processes on a node, with those of their children that ended."""
-    total = 0
-    for pid in lab.sh(f"ip netns pids {lab.ns(node)}", False).split():
-        try:
-            with open(f"/proc/{pid}/stat") as f:
-                fields = f.read().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        total += sum(map(int, fields[11:15]))
-    return total / os.sysconf("SC_CLK_TCK")
-
-
 def machine_cpu():
     """CPU seconds of the machine so far: idle, and all."""
     with open("/proc/stat") as f:
