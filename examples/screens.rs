@@ -9,8 +9,9 @@ use std::{
 
 use nonstop::{
     call::{
-        CallView, Commands, DeviceLists, Joining, LobbyView, Notice, NoticeAction, NoticeKind,
-        NoticeLevel, Participant, Picture, Quality, Screen, SelfView, Stage, View,
+        CallView, Cause, Commands, DeviceLists, History, Joining, LobbyView, Notice, NoticeAction,
+        NoticeKind, NoticeLevel, Participant, PauseReason, Picture, Quality, Sample, Screen,
+        SelfView, Side, Stage, View,
     },
     clock,
     config::{Appearance, RecentMeeting, Settings},
@@ -18,9 +19,11 @@ use nonstop::{
     media::{Size, VideoFrame},
     ui,
 };
+use nonstop_rate::Bitrate;
 
 const SCREENS: &str = "lobby lobby-new lobby-off lobby-joining lobby-notices \
-    call1 call2 call3 call4 call5 call-avatars call-trouble call-server notices settings";
+    call1 call2 call3 call4 call5 call-avatars call-trouble call-server call-slow notices settings \
+    connections2 connections5";
 const LINK: &str = "https://meet.example.org/standup#AAAAAAAAAAAAAAAAAAAAAA";
 const NAMES: [&str; 4] = ["Ada Lovelace", "Grace Hopper", "Katherine", "Hedy Lamarr"];
 
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     });
     let shown = match screen.as_str() {
         "settings" => ui::run_with_settings(reader, commands),
+        "connections2" | "connections5" => ui::run_with_connections(reader, commands),
         _ => ui::run(reader, commands),
     };
     match shown {
@@ -120,10 +124,10 @@ fn view(screen: &str) -> Option<View> {
         }
         "lobby-notices" => view.notices = notices(),
         "call1" => view.screen = call(0),
-        "call2" => view.screen = call(1),
+        "call2" | "connections2" => view.screen = call(1),
         "call3" => view.screen = call(2),
         "call4" => view.screen = call(3),
-        "call5" => view.screen = call(4),
+        "call5" | "connections5" => view.screen = call(4),
         "notices" => {
             view.screen = call(2);
             view.notices = notices();
@@ -154,6 +158,23 @@ fn view(screen: &str) -> Option<View> {
                 }
             });
         }
+        "call-slow" => {
+            view.screen = call(4);
+            if let Screen::Call(call) = &mut view.screen
+                && let Some(person) = call.participants.last_mut()
+            {
+                person.video_paused = Some(PauseReason::SlowConnection);
+                person.cause = Some(Cause::Paused);
+            }
+            view.notices = vec![Notice {
+                id: 1,
+                level: NoticeLevel::Warning,
+                kind: NoticeKind::Connection,
+                text: "Hedy Lamarr's connection is slow. Pictures are smaller for it; sound goes first."
+                    .into(),
+                actions: Vec::new(),
+            }];
+        }
         "call-server" => {
             view.screen = call(1);
             if let Screen::Call(call) = &mut view.screen {
@@ -177,6 +198,7 @@ fn ago(now: Instant, seconds: u64) -> Instant {
 
 fn call(others: usize) -> Screen {
     let qualities = [Quality::Good, Quality::Good, Quality::Fair, Quality::Poor];
+    let causes = [None, None, Some(Cause::Upload), Some(Cause::Loss)];
     let paths = ["direct", "direct", "turn-udp", "turn-tcp"];
     let participants = NAMES
         .into_iter()
@@ -193,8 +215,16 @@ fn call(others: usize) -> Screen {
             stage: Stage::Connected,
             path: paths[index].into(),
             quality: qualities[index],
+            cause: causes[index],
+            side: if index > 1 {
+                Side::Theirs
+            } else {
+                Side::Unknown
+            },
+            video_paused: None,
             round_trip: Some(Duration::from_millis(18 + 40 * index as u64)),
             received: Some(Size::new(1280, 720)),
+            history: history(index),
         })
         .collect();
     Screen::Call(CallView {
@@ -204,6 +234,54 @@ fn call(others: usize) -> Screen {
         participants,
         reconnecting_since: None,
     })
+}
+
+/// Makes a minute of figures: a link that is fine, one with a hiccup, a narrow one, a lossy one.
+fn history(index: usize) -> History {
+    let now = clock::now();
+    let mut history = History::default();
+    for second in (0..=60_u64).rev() {
+        let wave = (second as f64 * 0.7).sin() * (second as f64 * 0.23).cos();
+        let dip = index == 1 && (18..30).contains(&second);
+        let room = match index {
+            0 => 3_100.0,
+            1 if dip => 500.0 + 40.0 * (30.0 - second as f64),
+            1 => 2_400.0,
+            2 => 420.0,
+            _ => 900.0,
+        };
+        let estimate = room * (1.0 + 0.06 * wave);
+        let target = (0.88 * estimate - 40.0).min(2_500.0);
+        let size = match target as u64 {
+            0..600 => Size::new(480, 270),
+            600..1_100 => Size::new(960, 540),
+            _ => Size::new(1280, 720),
+        };
+        let kbps = |rate: f64| Some(Bitrate::from_kbps(rate as u64));
+        let millis = |time: f64| Some(Duration::from_micros((time * 1e3) as u64));
+        history.push(Sample {
+            estimate: kbps(estimate),
+            target: kbps(target),
+            video_sent: kbps(target * (0.93 + 0.06 * wave)),
+            audio_sent: kbps(32.0),
+            round_trip: millis(18.0 + 40.0 * index as f64 + if dip { 90.0 } else { 3.0 * wave }),
+            queue_delay: millis(if dip { 85.0 } else { 4.0 + 2.0 * wave }),
+            loss_sent: Some(if dip { 0.04 } else { 0.0 }),
+            loss_received: Some(if index == 3 {
+                (0.06 + 0.04 * wave) as f32
+            } else {
+                0.0
+            }),
+            protocol: Some(if index == 3 { "tcp" } else { "udp" }),
+            sent_size: Some(size),
+            sent_fps: Some(30.0),
+            received_size: Some(Size::new(1280, 720)),
+            received_fps: Some(29.6),
+            encoder_id: Some(if index < 2 { 1 } else { index as u64 }),
+            ..Sample::unknown(ago(now, second))
+        });
+    }
+    history
 }
 
 fn notices() -> Vec<Notice> {

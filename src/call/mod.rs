@@ -27,22 +27,25 @@ use crate::{
 mod camera;
 mod diary;
 mod driver;
+mod history;
 mod hosting;
 mod invitation;
 mod meeting;
 mod notices;
 mod person;
 mod quality;
+mod slowness;
 mod state;
 mod view;
 mod words;
 
 pub use diary::{Entry, Happening};
+pub use history::{HISTORY_SPAN, History, Sample};
 pub use invitation::Invitation;
 pub use meeting::{MeetingError, new_meeting_link};
 pub use view::{
-    CallView, Command, DeviceLists, Joining, LobbyView, Notice, NoticeAction, NoticeKind,
-    NoticeLevel, Participant, Picture, Quality, Screen, SelfView, Stage, View,
+    CallView, Cause, Command, DeviceLists, Joining, LobbyView, Notice, NoticeAction, NoticeKind,
+    NoticeLevel, Participant, PauseReason, Picture, Quality, Screen, SelfView, Side, Stage, View,
 };
 
 /// How long a session may take to end: a goodbye, and settings on their way to the disk.

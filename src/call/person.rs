@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use nonstop_wire::{MAX_PERSON_NAME, ParticipantId, ParticipantState};
 
-use super::{Participant, Picture, Quality, Stage, quality::QualityMeter};
+use super::{
+    History, Participant, PauseReason, Picture, Sample, Side, Stage,
+    quality::{Circumstances, Judgement, QualityMeter},
+};
 use crate::{
     latest::Reader,
     media::{Size, audio::VoiceStats},
@@ -41,9 +44,10 @@ pub(super) struct Person {
     stage: Stage,
     path: String,
     meter: QualityMeter,
-    quality: Quality,
-    round_trip: Option<Duration>,
-    received: Option<Size>,
+    judgement: Judgement,
+    video_paused: Option<PauseReason>,
+    viewed: Option<Size>,
+    history: History,
 }
 
 impl Person {
@@ -69,9 +73,10 @@ impl Person {
             stage: Stage::Connecting,
             path: String::new(),
             meter: QualityMeter::default(),
-            quality: Quality::Unknown,
-            round_trip: None,
-            received: None,
+            judgement: Judgement::default(),
+            video_paused: None,
+            viewed: None,
+            history: History::default(),
         }
     }
 
@@ -106,7 +111,7 @@ impl Person {
             LinkNews::Interrupted if self.stage == Stage::Connected => {
                 self.stage = Stage::Reconnecting { since: now };
             }
-            LinkNews::Stats(stats) => self.take_figures(stats),
+            LinkNews::Stats(stats) => self.take_figures(stats, now),
             LinkNews::FirstVideoFrame { .. } => self.has_picture = true,
             LinkNews::Interrupted | LinkNews::FirstAudio { .. } => {}
         }
@@ -134,8 +139,16 @@ impl Person {
         moved || before != (self.stage, self.has_picture, self.speaking.on)
     }
 
-    /// Returns what is painted of them.
+    /// Returns whether the network makes the connection to them a bad one now; nothing while it
+    /// is not up.
+    pub(super) fn suffers(&self) -> Option<bool> {
+        (self.stage == Stage::Connected).then(|| self.meter.suffers())
+    }
+
+    /// Returns what is painted of them, but for the side on which the connection is slow, which
+    /// only all connections together tell.
     pub(super) fn participant(&self) -> Participant {
+        let newest = self.history.newest();
         let shown = self.has_picture && self.camera();
         Participant {
             id: self.id.bits(),
@@ -147,9 +160,13 @@ impl Person {
             speaking: self.speaking.on,
             stage: self.stage,
             path: self.path.clone(),
-            quality: self.quality,
-            round_trip: self.round_trip,
-            received: self.received,
+            quality: self.judgement.quality,
+            cause: self.judgement.cause,
+            side: Side::Unknown,
+            video_paused: self.video_paused,
+            round_trip: newest.and_then(|sample| sample.round_trip),
+            received: newest.and_then(|sample| sample.received_size),
+            history: self.history.clone(),
         }
     }
 
@@ -161,10 +178,14 @@ impl Person {
         self.state.as_ref().is_some_and(|state| state.microphone)
     }
 
-    fn take_figures(&mut self, stats: &LinkStats) {
-        self.quality = self.meter.update(stats, self.camera());
-        self.round_trip = stats.round_trip_time;
-        self.received = stats.received_size;
+    fn take_figures(&mut self, stats: &LinkStats, now: Instant) {
+        self.history.push(Sample::of(stats, now));
+        let around = Circumstances {
+            camera: self.camera(),
+            viewed: self.viewed,
+            paused: self.video_paused.is_some(),
+        };
+        self.judgement = self.meter.update(stats, around);
     }
 }
 

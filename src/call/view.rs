@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::History;
 use crate::{
     config::Settings,
     latest::Reader,
@@ -148,10 +149,18 @@ pub struct Participant {
     pub path: String,
     /// How good the connection is.
     pub quality: Quality,
+    /// Why it is not better, where it is not good.
+    pub cause: Option<Cause>,
+    /// Which side is slow, where the connection is.
+    pub side: Side,
+    /// Why no pictures come from them although their camera is on, where they said so.
+    pub video_paused: Option<PauseReason>,
     /// Round trip, where known.
     pub round_trip: Option<Duration>,
     /// Size of the received picture.
     pub received: Option<Size>,
+    /// The figures of the last minute.
+    pub history: History,
 }
 
 /// How the connection to somebody is.
@@ -182,6 +191,44 @@ pub enum Quality {
     Fair,
     /// Barely enough for sound.
     Poor,
+}
+
+/// Why a connection is not good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The connection is too slow for any picture.
+    Paused,
+    /// Little gets through from us to them.
+    Upload,
+    /// Little gets through from them to us.
+    Download,
+    /// Packets get lost.
+    Loss,
+    /// Packets wait on the way: something else fills the connection.
+    Queue,
+    /// Packets take long.
+    Delay,
+    /// Their picture comes slowly or stops, although nothing is wrong on the way.
+    Stutter,
+}
+
+/// At which end a connection is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Side {
+    /// One link alone does not tell.
+    #[default]
+    Unknown,
+    /// Ours: all our links suffer.
+    Ours,
+    /// Theirs: other links do not suffer.
+    Theirs,
+}
+
+/// Why a camera that is on sends no pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PauseReason {
+    /// The connection is too slow for pictures and sound; sound goes first.
+    SlowConnection,
 }
 
 /// Something a person should know or can act on.
@@ -227,6 +274,8 @@ pub enum NoticeKind {
     Security,
     /// Somebody joined or left.
     Presence,
+    /// A connection is slow.
+    Connection,
     /// Settings could not be saved or read.
     Settings,
 }

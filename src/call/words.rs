@@ -2,7 +2,7 @@
 
 use nonstop_wire::{ErrorCode, LinkError, ParticipantId};
 
-use super::{NoticeAction, NoticeKind, NoticeLevel, notices::Words};
+use super::{NoticeAction, NoticeKind, NoticeLevel, notices::Words, slowness::Slow};
 use crate::{config::SettingsError, media::DeviceTrouble, mesh::Suspicion};
 
 use NoticeAction::{GoOn, OpenSettings, TryAgain};
@@ -242,6 +242,22 @@ pub(super) fn left(name: &str, lost: bool) -> Words {
         format!("{name} left.")
     };
     words(NoticeLevel::Information, NoticeKind::Presence, text, &[])
+}
+
+/// Says whose connection is slow, and what it means. `name` is what the other is called here.
+pub(super) fn slow(slow: Slow, name: &str) -> Words {
+    let text = match slow {
+        Slow::Ours => {
+            "Your connection is slow. Pictures are smaller for it; sound goes first.".into()
+        }
+        Slow::Theirs(_) => {
+            format!("{name}'s connection is slow. Pictures are smaller for it; sound goes first.")
+        }
+        Slow::Between(_) => format!(
+            "The connection to {name} is slow. Pictures are smaller for it; sound goes first."
+        ),
+    };
+    words(NoticeLevel::Warning, NoticeKind::Connection, text, &[])
 }
 
 /// Says what an honest server does not do, what it means and what to do. `name` is what the

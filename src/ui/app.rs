@@ -33,7 +33,7 @@ pub enum UiError {
 /// # Errors
 /// Fails if the system has no display or gives no window.
 pub fn run(view: Reader<View>, commands: Commands) -> Result<(), UiError> {
-    open(view, commands, false)
+    open(view, commands, Opened::Screen)
 }
 
 /// Opens the window with the settings open in it, and stays until it is closed.
@@ -41,10 +41,26 @@ pub fn run(view: Reader<View>, commands: Commands) -> Result<(), UiError> {
 /// # Errors
 /// Fails if the system has no display or gives no window.
 pub fn run_with_settings(view: Reader<View>, commands: Commands) -> Result<(), UiError> {
-    open(view, commands, true)
+    open(view, commands, Opened::Settings)
 }
 
-fn open(view: Reader<View>, commands: Commands, settings: bool) -> Result<(), UiError> {
+/// Opens the window with the figures of all connections open in the call, and stays until it is
+/// closed.
+///
+/// # Errors
+/// Fails if the system has no display or gives no window.
+pub fn run_with_connections(view: Reader<View>, commands: Commands) -> Result<(), UiError> {
+    open(view, commands, Opened::Connections)
+}
+
+/// What is open in a new window.
+enum Opened {
+    Screen,
+    Settings,
+    Connections,
+}
+
+fn open(view: Reader<View>, commands: Commands, opened: Opened) -> Result<(), UiError> {
     let viewport = egui::ViewportBuilder::default()
         .with_title("Nonstop")
         .with_app_id("nonstop")
@@ -64,8 +80,10 @@ fn open(view: Reader<View>, commands: Commands, settings: bool) -> Result<(), Ui
             let found = context.clone();
             let clipboard = Clipboard::system(move || found.request_repaint());
             let mut app = App::new(&context, view, commands).with_clipboard(clipboard);
-            if settings {
-                app.open_settings();
+            match opened {
+                Opened::Screen => {}
+                Opened::Settings => app.open_settings(),
+                Opened::Connections => app.open_connections(),
             }
             Ok(Box::new(app))
         }),
@@ -92,6 +110,7 @@ pub struct App {
     meeting: Meeting,
     notices: Notices,
     panel: Option<SettingsPanel>,
+    connections_wanted: bool,
     dressed: Option<(Appearance, bool)>,
 }
 
@@ -113,8 +132,14 @@ impl App {
             meeting: Meeting::default(),
             notices: Notices::default(),
             panel: None,
+            connections_wanted: false,
             dressed: None,
         }
+    }
+
+    /// Opens the figures of all connections when the next call begins.
+    pub fn open_connections(&mut self) {
+        self.connections_wanted = true;
     }
 
     /// Has links on that clipboard offered in the lobby.
@@ -133,6 +158,9 @@ impl App {
             let (was, is) = (&self.view.screen, &view.screen);
             if matches!(was, Screen::Lobby(_)) && matches!(is, Screen::Call(_)) {
                 self.meeting = Meeting::default();
+                if std::mem::take(&mut self.connections_wanted) {
+                    self.meeting.toggle_diagnostics();
+                }
             }
             self.view = view;
         }
@@ -200,7 +228,12 @@ impl App {
     }
 
     /// Does what keys ask of the window itself. Returns whether the settings are to open or close.
-    fn shortcuts(&self, ui: &Ui) -> bool {
+    fn shortcuts(&mut self, ui: &Ui) -> bool {
+        // Before its shorter sister, which would take it for its own.
+        let connections = Shortcut::Connections.pressed(ui.ctx());
+        if connections && matches!(self.view.screen, Screen::Call(_)) {
+            self.meeting.toggle_diagnostics();
+        }
         if Shortcut::FullScreen.pressed(ui.ctx()) {
             meeting::toggle_full_screen(ui);
         }

@@ -32,6 +32,8 @@ pub(super) struct Asked {
     pub(super) leave: bool,
     /// Fill the screen, or stop.
     pub(super) full_screen: bool,
+    /// Show the figures of the connection to this participant.
+    pub(super) figures: Option<u64>,
 }
 
 /// Shows the top bar in `rect`.

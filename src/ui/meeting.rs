@@ -7,6 +7,7 @@ use egui::{Align2, CornerRadius, Rect, Ui, UiBuilder, accesskit, pos2, vec2};
 use super::{
     controls::{self, Asked, BAR_HEIGHT},
     desk::Desk,
+    diagnostics::{self, Diagnostics},
     grid,
     icons::Icon,
     notices::{self, Notices},
@@ -36,12 +37,20 @@ const TOP_BAR: f32 = 52.0;
 pub(super) struct Meeting {
     touched: Option<f64>,
     copied: Option<f64>,
+    diagnostics: Diagnostics,
+}
+
+impl Meeting {
+    /// Opens the figures of all connections, or closes them.
+    pub(super) fn toggle_diagnostics(&mut self) {
+        self.diagnostics.toggle();
+    }
 }
 
 /// Shows the call in `area`. Returns whether the settings are asked for.
 pub(super) fn meeting_ui(
     ui: &mut Ui,
-    area: Rect,
+    whole: Rect,
     state: &mut Meeting,
     notices: &mut Notices,
     call: &CallView,
@@ -52,23 +61,36 @@ pub(super) fn meeting_ui(
     shortcuts(ui, desk, &mut asked);
     let copied = state.copied.is_some_and(|at| now - at < COPIED_STAYS);
     let below = BAR_HEIGHT + 2.0 * space::MEDIUM;
+    let (area, panel) = match state.diagnostics.is_open() {
+        true => diagnostics::part(whole, below),
+        false => (whole, None),
+    };
+    // What lies under the panel is neither seen nor reached.
+    let covered = panel.is_some_and(|panel| panel.intersects(area.shrink(1.0)));
     let stage = Rect::from_min_max(
         pos2(area.left() + space::MEDIUM, area.top() + TOP_BAR),
         pos2(area.right() - space::MEDIUM, area.bottom() - below),
     );
-    people_ui(ui, stage, call, desk, copied, &mut asked);
+    if !covered {
+        people_ui(ui, stage, call, desk, copied, &mut asked);
+    }
 
     let shown = bars_shown(ui, state, call, now);
     ui.scope(|ui| {
         ui.set_opacity(shown);
         let bar = Rect::from_min_size(area.min, vec2(area.width(), TOP_BAR));
-        controls::top_bar_ui(ui, bar, call, &mut asked);
+        if !covered {
+            controls::top_bar_ui(ui, bar, call, &mut asked);
+        }
         controls::control_bar_ui(ui, area, desk, copied, &mut asked);
     });
     if shown > 0.0 {
         ui.ctx().request_repaint_after(Duration::from_secs(1));
     } else {
         ui.ctx().set_cursor_icon(egui::CursorIcon::None);
+    }
+    if let Some(panel) = panel {
+        diagnostics::panel_ui(ui, panel, &mut state.diagnostics, call);
     }
     server_ui(ui, area, call);
     let below_bar = Rect::from_min_max(
@@ -92,6 +114,9 @@ pub(super) fn meeting_ui(
             area.bottom() - BAR_HEIGHT - 2.0 * space::MEDIUM - 8.0,
         );
         said_ui(ui, at, Align2::CENTER_BOTTOM, Icon::Check, "Link copied");
+    }
+    if let Some(participant) = asked.figures {
+        state.diagnostics.show(participant);
     }
     if asked.leave {
         desk.send(Command::Leave);
@@ -144,7 +169,9 @@ fn people_ui(
     let places = grid::layout(stage, call.participants.len(), gap);
     let own = grid::own_tile(stage, &places, space::MEDIUM);
     for (participant, rect) in call.participants.iter().zip(places) {
-        tile::participant_ui(ui, rect, participant, desk, Some(own));
+        if tile::participant_ui(ui, rect, participant, desk, Some(own)) {
+            asked.figures = Some(participant.id);
+        }
     }
     tile::own_ui(ui, own, me, desk);
 }

@@ -6,16 +6,20 @@
 //!
 //! ```text
 //! Reader<View> ──▶ App ──▶ lobby | meeting ──▶ tiles, bars, notices ──▶ screen
+//!                   │         │         └── connections panel beside
 //!                   │         └── settings panel on top
 //! Commands ◀────────┴── buttons, shortcuts
 //! ```
 
 mod app;
 mod clipboard;
+mod connection_words;
 mod controls;
 mod desk;
 mod devices;
+mod diagnostics;
 mod fields;
+mod graph;
 mod grid;
 mod icons;
 mod lobby;
@@ -30,5 +34,5 @@ mod video_paint;
 mod wake;
 mod widgets;
 
-pub use app::{App, UiError, run, run_with_settings};
+pub use app::{App, UiError, run, run_with_connections, run_with_settings};
 pub use clipboard::Clipboard;

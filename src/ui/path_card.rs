@@ -5,17 +5,13 @@ use egui::{
 };
 
 use super::{
+    connection_words::{name_of, path_words, quality_word, reason},
     icons::Icon,
-    theme::{self, TOKENS, space},
-    widgets,
+    shortcuts::Shortcut,
+    theme::{self, Colour, TOKENS, space},
+    widgets::{self, Button},
 };
 use crate::call::{Participant, Quality, Stage};
-
-/// Returns somebody's name, or a word for it until they said it.
-pub(super) fn name_of(participant: &Participant) -> &str {
-    let name = participant.name.trim();
-    if name.is_empty() { "Guest" } else { name }
-}
 
 /// Tells whether packets go through a relay, where they flow at all.
 pub(super) fn relayed(participant: &Participant) -> Option<bool> {
@@ -25,12 +21,13 @@ pub(super) fn relayed(participant: &Participant) -> Option<bool> {
     }
 }
 
-/// Shows the mark with its lower right corner near `corner`. Returns the place it takes.
-pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> Rect {
+/// Shows the mark with its lower right corner near `corner`. Returns the place it takes, and
+/// whether the figures of this connection are asked for.
+pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> (Rect, bool) {
     let connected = participant.stage == Stage::Connected;
     let relayed = relayed(participant);
     if !connected || (participant.quality == Quality::Unknown && relayed.is_none()) {
-        return Rect::from_min_max(corner, corner);
+        return (Rect::from_min_max(corner, corner), false);
     }
     let width = if relayed.is_some() { 52.0 } else { 32.0 };
     let size = vec2(width, 28.0);
@@ -43,7 +40,7 @@ pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> R
     let name = format!(
         "Connection to {}: {}",
         name_of(participant),
-        quality_words(participant.quality)
+        quality_word(participant.quality)
     );
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
     let picture = &TOKENS.picture;
@@ -55,6 +52,7 @@ pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> R
         ui,
         pos2(rect.left() + 16.0, rect.center().y),
         participant.quality,
+        &Marks::picture(),
     );
     if let Some(relayed) = relayed {
         let icon = if relayed { Icon::Relay } else { Icon::Direct };
@@ -62,6 +60,7 @@ pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> R
         widgets::paint_icon(ui.painter(), at, icon, 14.0, picture.text_subdued.into());
     }
     widgets::focus_ring(ui, &response, rect, radius);
+    let mut figures = false;
     Popup::menu(&response)
         .width(260.0)
         .gap(space::SMALL)
@@ -70,12 +69,16 @@ pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> R
         .accessible_name(name)
         .show(|ui| {
             let inside = egui::Frame::new().inner_margin(space::HAIR);
-            inside.show(ui, |ui| card_ui(ui, participant));
+            inside.show(ui, |ui| figures = card_ui(ui, participant));
         });
-    rect
+    if !Popup::is_any_open(ui.ctx()) {
+        widgets::explain(response, &reason(participant), None);
+    }
+    (rect, figures)
 }
 
-fn card_ui(ui: &mut Ui, participant: &Participant) {
+/// Returns whether the figures are asked for.
+fn card_ui(ui: &mut Ui, participant: &Participant) -> bool {
     let palette = theme::palette(ui);
     let subdued: Color32 = palette.text_subdued.into();
     ui.set_width(260.0);
@@ -87,51 +90,63 @@ fn card_ui(ui: &mut Ui, participant: &Participant) {
                 .color(subdued),
         );
     };
-    line(match participant.quality {
-        Quality::Unknown => "How well it works is not known yet.".into(),
-        Quality::Good => "The connection is good.".into(),
-        Quality::Fair => "The connection is slow. The picture is smaller for it.".into(),
-        Quality::Poor => "The connection is barely enough for sound.".into(),
-    });
+    line(reason(participant));
     if let Some(size) = participant.received {
         line(format!("Picture {} × {}", size.width, size.height));
     }
     line("Sound and pictures are encrypted from their computer to yours.".into());
-}
-
-/// Returns how packets travel, in words.
-pub(super) fn path_words(participant: &Participant) -> String {
-    let name = name_of(participant);
-    let way = match participant.path.as_str() {
-        "" => format!("Connected to {name}"),
-        "direct" => format!("Direct to {name}"),
-        "turn-tcp" => format!("To {name} through a relay over TCP"),
-        "turn-tls" => format!("To {name} through a relay over TLS"),
-        _ => format!("To {name} through a relay"),
-    };
-    match participant.round_trip {
-        Some(time) => format!("{way}, {} ms", time.as_millis()),
-        None => way,
+    ui.add_space(space::HAIR);
+    let name = format!("Show the figures of {}", name_of(participant));
+    let button = Button::new("Show figures")
+        .name(&name)
+        .shortcut(Shortcut::Connections)
+        .small();
+    let asked = button.show(ui).clicked();
+    if asked {
+        ui.close();
     }
+    asked
 }
 
-fn quality_words(quality: Quality) -> &'static str {
-    match quality {
-        Quality::Unknown => "not known yet",
-        Quality::Good => "good",
-        Quality::Fair => "slow",
-        Quality::Poor => "poor",
+/// The colours of a mark of quality.
+pub(super) struct Marks {
+    subdued: Colour,
+    good: Colour,
+    warning: Colour,
+    danger: Colour,
+}
+
+impl Marks {
+    /// Returns those that lie on a picture.
+    fn picture() -> Self {
+        let picture = &TOKENS.picture;
+        Self {
+            subdued: picture.text_subdued,
+            good: picture.good,
+            warning: picture.warning,
+            danger: picture.danger,
+        }
+    }
+
+    /// Returns those that lie on a panel.
+    pub(super) fn panel(ui: &Ui) -> Self {
+        let palette = theme::palette(ui);
+        Self {
+            subdued: palette.text_subdued,
+            good: palette.good,
+            warning: palette.warning,
+            danger: palette.danger,
+        }
     }
 }
 
 /// Three bars; how many are filled says it without the colour.
-fn paint_quality(ui: &Ui, centre: Pos2, quality: Quality) {
-    let picture = &TOKENS.picture;
+pub(super) fn paint_quality(ui: &Ui, centre: Pos2, quality: Quality, marks: &Marks) {
     let (filled, colour) = match quality {
-        Quality::Unknown => (0, picture.text_subdued),
-        Quality::Good => (3, picture.good),
-        Quality::Fair => (2, picture.warning),
-        Quality::Poor => (1, picture.danger),
+        Quality::Unknown => (0, marks.subdued),
+        Quality::Good => (3, marks.good),
+        Quality::Fair => (2, marks.warning),
+        Quality::Poor => (1, marks.danger),
     };
     for bar in 0..3_u8 {
         let height = 5.0 + 4.0 * f32::from(bar);
@@ -140,42 +155,8 @@ fn paint_quality(ui: &Ui, centre: Pos2, quality: Quality) {
         let colour = if bar < filled {
             colour.into()
         } else {
-            picture.text_subdued.opacity(0.4)
+            marks.subdued.opacity(0.4)
         };
         ui.painter().rect_filled(rect, 1.5, colour);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn the_path_is_said_in_words() {
-        let mut participant = Participant {
-            id: 1,
-            name: "Ada".into(),
-            picture: None,
-            microphone: true,
-            camera: true,
-            level: 0.0,
-            speaking: false,
-            stage: Stage::Connected,
-            path: "direct".into(),
-            quality: Quality::Good,
-            round_trip: Some(Duration::from_millis(18)),
-            received: None,
-        };
-        assert_eq!(path_words(&participant), "Direct to Ada, 18 ms");
-        participant.path = "turn-tcp".into();
-        participant.name = "  ".into();
-        participant.round_trip = None;
-        assert_eq!(
-            path_words(&participant),
-            "To Guest through a relay over TCP"
-        );
-        assert_eq!(relayed(&participant), Some(true));
     }
 }

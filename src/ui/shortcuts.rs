@@ -23,6 +23,8 @@ pub(super) enum Shortcut {
     FullScreen,
     /// Opens or closes the settings.
     Settings,
+    /// Opens or closes the figures of all connections.
+    Connections,
     /// Closes what is open on top; stops joining.
     Escape,
 }
@@ -43,6 +45,9 @@ impl Shortcut {
             Self::Quit => command(Key::Q),
             Self::FullScreen => KeyboardShortcut::new(Modifiers::NONE, Key::F11),
             Self::Settings => command(Key::Comma),
+            Self::Connections => {
+                KeyboardShortcut::new(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::D)
+            }
             Self::Escape => KeyboardShortcut::new(Modifiers::NONE, Key::Escape),
         }
     }

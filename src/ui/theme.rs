@@ -32,6 +32,7 @@ pub(super) struct Palette {
     pub(super) on_danger: Colour,
     pub(super) warning: Colour,
     pub(super) good: Colour,
+    pub(super) graph_second: Colour,
     pub(super) backdrop: Colour,
 }
 
@@ -365,7 +366,12 @@ mod tests {
                 for words in [palette.text, palette.text_subdued, palette.danger] {
                     assert!(words.contrast(ground) >= 4.5, "{words:?} on {ground:?}");
                 }
-                for mark in [palette.accent, palette.warning, palette.good] {
+                for mark in [
+                    palette.accent,
+                    palette.warning,
+                    palette.good,
+                    palette.graph_second,
+                ] {
                     assert!(mark.contrast(ground) >= 3.0, "{mark:?} on {ground:?}");
                 }
             }

@@ -8,6 +8,7 @@ use egui::{
 };
 
 use super::{
+    connection_words::{name_of, paused_words},
     desk::Desk,
     fields, grid,
     icons::Icon,
@@ -29,14 +30,15 @@ const BLINK: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(10);
 
 /// Shows somebody else's tile at `rect`. Marks keep clear of `taken`, where something lies on top.
+/// Returns whether the figures of the connection to them are asked for.
 pub(super) fn participant_ui(
     ui: &mut Ui,
     rect: Rect,
     participant: &Participant,
     desk: &mut Desk<'_>,
     taken: Option<Rect>,
-) {
-    let name = path_card::name_of(participant);
+) -> bool {
+    let name = name_of(participant);
     let picture = participant
         .picture
         .as_ref()
@@ -54,10 +56,11 @@ pub(super) fn participant_ui(
     let right = taken
         .filter(|taken| taken.intersects(lower_edge(rect)))
         .map_or(rect.right(), |taken| taken.left().max(rect.left() + 96.0));
-    let marks = path_card::mark_ui(ui, pos2(right, rect.bottom()), participant);
+    let (marks, figures) = path_card::mark_ui(ui, pos2(right, rect.bottom()), participant);
     let room = marks.left() - rect.left() - space::LARGE;
     paint_name(ui, rect, name, !participant.microphone, room);
     outline(ui, &response, rect, participant.speaking);
+    figures
 }
 
 /// Shows one's own tile at `rect`.
@@ -124,7 +127,7 @@ pub(super) fn paint_person(
 }
 
 fn describe(participant: &Participant, words: Option<&str>) -> String {
-    let mut parts = vec![path_card::name_of(participant).to_owned()];
+    let mut parts = vec![name_of(participant).to_owned()];
     if !participant.camera {
         parts.push("camera off".into());
     }
@@ -166,6 +169,11 @@ fn state_words(
             }
         }
         Stage::Connected => {
+            if participant.camera
+                && let Some(words) = paused_words(participant)
+            {
+                return Some(words);
+            }
             let picture = picture?;
             let still = now.saturating_duration_since(picture.changed);
             after(STILL, still).then_some("Picture paused")

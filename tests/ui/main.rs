@@ -1,6 +1,7 @@
 //! The window, driven by what a screen reader sees: every screen from hand-made views, every
 //! control by its accessible name, and the commands that come out.
 
+mod connections;
 mod scene;
 
 use std::time::Duration;
@@ -318,6 +319,7 @@ fn every_kind_of_notice_shows_its_words_and_its_actions_work() {
         NoticeKind::Link,
         NoticeKind::Security,
         NoticeKind::Presence,
+        NoticeKind::Connection,
         NoticeKind::Settings,
     ];
     let actions = [

@@ -9,8 +9,9 @@ use egui_kittest::{
 };
 use nonstop::{
     call::{
-        CallView, Command, Commands, DeviceLists, Joining, LobbyView, Notice, NoticeAction,
-        NoticeKind, NoticeLevel, Participant, Picture, Quality, Screen, SelfView, Stage, View,
+        CallView, Command, Commands, DeviceLists, History, Joining, LobbyView, Notice,
+        NoticeAction, NoticeKind, NoticeLevel, Participant, Picture, Quality, Sample, Screen,
+        SelfView, Side, Stage, View,
     },
     clock,
     config::{RecentMeeting, Settings},
@@ -18,6 +19,7 @@ use nonstop::{
     media::{Size, VideoFrame},
     ui::{App, Clipboard},
 };
+use nonstop_rate::Bitrate;
 use tokio::sync::mpsc;
 
 pub(crate) const LINK: &str = "https://meet.example.org/standup#AAAAAAAAAAAAAAAAAAAAAA";
@@ -200,8 +202,12 @@ pub(crate) fn call(others: usize) -> View {
             stage: Stage::Connected,
             path: "direct".into(),
             quality: Quality::Good,
+            cause: None,
+            side: Side::Unknown,
+            video_paused: None,
             round_trip: Some(Duration::from_millis(18)),
             received: Some(Size::new(1280, 720)),
+            history: History::default(),
         })
         .collect();
     View {
@@ -251,4 +257,29 @@ pub(crate) fn reconnecting(seconds: u64) -> Stage {
 pub(crate) fn ago(seconds: u64) -> Instant {
     let now = clock::now();
     now.checked_sub(Duration::from_secs(seconds)).unwrap_or(now)
+}
+
+/// Returns a minute of a connection that carries 2.4 Mb/s, each second of it alike.
+pub(crate) fn minute() -> History {
+    let mut history = History::default();
+    for second in (0..=60).rev() {
+        history.push(Sample {
+            estimate: Some(Bitrate::from_kbps(2_400)),
+            target: Some(Bitrate::from_kbps(2_000)),
+            video_sent: Some(Bitrate::from_kbps(1_868)),
+            audio_sent: Some(Bitrate::from_kbps(32)),
+            round_trip: Some(Duration::from_millis(18)),
+            queue_delay: Some(Duration::from_millis(3)),
+            loss_sent: Some(0.0),
+            loss_received: Some(0.005),
+            protocol: Some("udp"),
+            sent_size: Some(Size::new(1280, 720)),
+            sent_fps: Some(30.0),
+            received_size: Some(Size::new(640, 360)),
+            received_fps: Some(25.0),
+            encoder_id: Some(1),
+            ..Sample::unknown(ago(second))
+        });
+    }
+    history
 }

@@ -6,7 +6,12 @@ use nonstop_wire::{MeetingLink, ParticipantId, ParticipantState};
 
 use super::{Call, Effect, Phase, State};
 use crate::{
-    call::{Command, Happening, NoticeKind, Picture, person::Person, words},
+    call::{
+        Command, Happening, NoticeKind, Picture,
+        person::Person,
+        slowness::{Slow, SlowWatch},
+        words,
+    },
     config::RecentMeeting,
     latest::Reader,
     media::{VideoFrame, audio::VoiceStats},
@@ -56,6 +61,8 @@ impl State {
             seen: 0,
             people: Vec::new(),
             reconnecting_since: None,
+            slow: SlowWatch::default(),
+            said_slow: None,
         });
         self.effects.push_back(Effect::Join { link, me });
     }
@@ -67,6 +74,7 @@ impl State {
         self.notices.clear(NoticeKind::Link);
         self.notices.clear(NoticeKind::Meeting);
         self.notices.clear(NoticeKind::Presence);
+        self.notices.clear(NoticeKind::Connection);
         match before {
             Phase::Lobby | Phase::Opening { .. } => {}
             Phase::Joining(_) => self.effects.push_back(Effect::Leave),
@@ -104,6 +112,7 @@ impl State {
         self.phase = Phase::Lobby;
         self.described = None;
         self.notices.clear(NoticeKind::Presence);
+        self.notices.clear(NoticeKind::Connection);
         match &end {
             End::Left => {}
             End::Refused(code) => self.say(words::refused(*code)),
@@ -170,5 +179,26 @@ impl State {
             person.handle_news(&news, now);
         }
         self.happenings.push_back(Happening::Link { id, news });
+    }
+
+    /// Says whose connection is slow, while that is worth saying.
+    pub(super) fn watch_slowness(&mut self, now: Instant) {
+        let Phase::InCall(call) = &mut self.phase else {
+            return;
+        };
+        let slow = call.slow.update(call.whose_is_slow(), now);
+        if slow == call.said_slow {
+            return;
+        }
+        call.said_slow = slow;
+        self.changed = true;
+        self.notices.clear(NoticeKind::Connection);
+        if let Some(slow) = slow {
+            let name = match slow {
+                Slow::Ours => String::new(),
+                Slow::Theirs(id) | Slow::Between(id) => self.name_of(id),
+            };
+            self.say(words::slow(slow, &name));
+        }
     }
 }

@@ -21,10 +21,11 @@ use nonstop_wire::{MeetingLink, ParticipantId};
 
 pub(super) use self::own::audio_config;
 use super::{
-    CallView, Command, DeviceLists, Happening, Joining, LobbyView, NoticeKind, Picture, Screen,
-    SelfView, View,
+    CallView, Command, DeviceLists, Happening, Joining, LobbyView, NoticeKind, Participant,
+    Picture, Screen, SelfView, Side, View,
     notices::{Notices, Words},
     person::{LEVEL_STEP, Person},
+    slowness::{self, Slow, SlowWatch},
     words,
 };
 use crate::{
@@ -122,6 +123,29 @@ struct Call {
     seen: usize,
     people: Vec<Person>,
     reconnecting_since: Option<Instant>,
+    slow: SlowWatch,
+    said_slow: Option<Slow>,
+}
+
+impl Call {
+    /// Returns whose connection is slow now.
+    fn whose_is_slow(&self) -> Option<Slow> {
+        let up = |person: &Person| Some((person.id(), person.suffers()?));
+        slowness::whose(self.people.iter().filter_map(up))
+    }
+
+    fn participants(&self) -> Vec<Participant> {
+        let slow = self.whose_is_slow();
+        let participant = |person: &Person| Participant {
+            side: match slow {
+                Some(Slow::Ours) => Side::Ours,
+                Some(Slow::Theirs(_)) if person.suffers() == Some(true) => Side::Theirs,
+                Some(Slow::Theirs(_) | Slow::Between(_)) | None => Side::Unknown,
+            },
+            ..person.participant()
+        };
+        self.people.iter().map(participant).collect()
+    }
 }
 
 impl State {
@@ -306,6 +330,7 @@ impl State {
             }
         }
         self.changed |= changed;
+        self.watch_slowness(now);
     }
 
     /// Returns the next thing to do.
@@ -346,7 +371,7 @@ impl State {
                     room: call.link.room().to_string(),
                     link: call.link.reveal(),
                     since: call.since,
-                    participants: call.people.iter().map(Person::participant).collect(),
+                    participants: call.participants(),
                     reconnecting_since: call.reconnecting_since,
                 });
             }

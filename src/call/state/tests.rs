@@ -13,6 +13,8 @@ use crate::{
     mesh::{End, LinkNews, Path, Suspicion},
 };
 
+mod connection;
+
 const LINK: &str = "https://meet.example.org/standup#AAAAAAAAAAAAAAAAAAAAAA";
 const SECOND: Duration = Duration::from_secs(1);
 

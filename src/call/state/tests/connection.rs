@@ -1,0 +1,138 @@
+//! Connections that are good, slow at one end, or slow at ours.
+
+use nonstop_rate::Bitrate;
+
+use super::*;
+use crate::{
+    call::{Cause, HISTORY_SPAN, Quality, Side},
+    mesh::LinkStats,
+};
+
+const LOSSY: f32 = 0.2;
+
+impl Story {
+    /// A call with that many others, each connected.
+    fn connected_with(names: &[&str]) -> Self {
+        let mut story = Self::in_a_call(names.len());
+        for (number, name) in (1..).zip(names) {
+            story.comes(number, name);
+            let connected = LinkNews::Connected {
+                path: Path::Direct,
+                after: SECOND,
+            };
+            story.news(number, connected);
+        }
+        story
+    }
+
+    fn news(&mut self, number: u64, event: LinkNews) {
+        self.mesh(MeshEvent::Link {
+            id: id(number),
+            event,
+        });
+    }
+
+    /// Lets seconds pass in which each link loses that share of what is sent.
+    fn seconds(&mut self, seconds: usize, losses: &[f32]) {
+        for _ in 0..seconds {
+            for (number, loss) in (1..).zip(losses) {
+                let stats = LinkStats {
+                    loss_sent: Some(*loss),
+                    target: Some(Bitrate::from_kbps(800)),
+                    ..LinkStats::default()
+                };
+                self.news(number, LinkNews::Stats(Box::new(stats)));
+            }
+            self.passes(SECOND);
+        }
+    }
+}
+
+#[test]
+fn the_last_minute_of_each_link_is_in_the_view() {
+    let mut story = Story::connected_with(&["Grace", "Edsger"]);
+    story.seconds(90, &[0.01, 0.02]);
+    let people = story.people();
+    for (person, loss) in people.iter().zip([0.01, 0.02]) {
+        let samples = person.history.samples();
+        assert!(samples.clone().count() >= 60);
+        let oldest = samples.map(|sample| sample.at).min();
+        assert!(oldest >= Some(story.now - HISTORY_SPAN - SECOND));
+        let newest = person.history.newest().expect("figures came");
+        assert_eq!(newest.loss_sent, Some(loss));
+        assert_eq!(newest.target, Some(Bitrate::from_kbps(800)));
+    }
+}
+
+#[test]
+fn one_slow_connection_of_several_is_theirs() {
+    let mut story = Story::connected_with(&["Grace", "Edsger"]);
+    story.seconds(10, &[LOSSY, 0.0]);
+    assert_eq!(
+        story.texts(),
+        ["Grace's connection is slow. Pictures are smaller for it; sound goes first."]
+    );
+    let people = story.people();
+    let told = |person: &Participant| (person.quality, person.cause, person.side);
+    let slow = (Quality::Poor, Some(Cause::Loss), Side::Theirs);
+    assert_eq!(told(&people[0]), slow);
+    assert_eq!(told(&people[1]), (Quality::Good, None, Side::Unknown));
+}
+
+#[test]
+fn where_all_connections_are_slow_it_is_ours() {
+    let mut story = Story::connected_with(&["Grace", "Edsger"]);
+    story.seconds(10, &[LOSSY, LOSSY]);
+    assert_eq!(story.notices().len(), 1);
+    assert!(story.texts()[0].starts_with("Your connection is slow."));
+    assert!(
+        story
+            .people()
+            .iter()
+            .all(|person| person.side == Side::Ours)
+    );
+}
+
+#[test]
+fn a_single_connection_does_not_tell_whose_it_is() {
+    let mut story = Story::connected_with(&["Grace"]);
+    story.seconds(10, &[LOSSY]);
+    assert!(story.texts()[0].starts_with("The connection to Grace is slow."));
+    assert_eq!(story.people()[0].side, Side::Unknown);
+}
+
+#[test]
+fn a_hiccup_is_no_notice_and_a_notice_goes_by_itself() {
+    let mut story = Story::connected_with(&["Grace"]);
+    story.seconds(3, &[LOSSY]);
+    story.seconds(10, &[0.0]);
+    assert!(story.texts().is_empty());
+    story.seconds(8, &[LOSSY]);
+    assert_eq!(story.texts().len(), 1);
+    story.seconds(5, &[0.0]);
+    assert!(story.texts().is_empty());
+}
+
+#[test]
+fn a_notice_put_away_stays_away_and_the_lobby_has_none() {
+    let mut story = Story::connected_with(&["Grace"]);
+    story.seconds(8, &[LOSSY]);
+    let notice = story.notices().remove(0);
+    assert_eq!(notice.kind, NoticeKind::Connection);
+    story.command(Command::Dismiss(notice.id));
+    story.seconds(20, &[LOSSY]);
+    assert!(story.texts().is_empty());
+
+    let mut story = Story::connected_with(&["Grace"]);
+    story.seconds(8, &[LOSSY]);
+    story.command(Command::Leave);
+    assert!(story.texts().is_empty());
+}
+
+#[test]
+fn a_connection_that_is_being_restored_says_nothing_of_the_others() {
+    let mut story = Story::connected_with(&["Grace", "Edsger"]);
+    story.news(2, LinkNews::Interrupted);
+    story.seconds(10, &[LOSSY]);
+    assert!(story.texts()[0].starts_with("The connection to Grace is slow."));
+}
