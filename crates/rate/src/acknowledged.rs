@@ -56,6 +56,15 @@ impl Acknowledged {
         self.over(time, |arrived| arrived.waited > empty)
     }
 
+    /// Returns for how long all packets had to wait longer than `empty`, up to now.
+    pub(crate) fn busy_for(&self, empty: Duration) -> Duration {
+        let waited = (self.arrived.iter().rev()).take_while(|arrived| arrived.waited > empty);
+        match (self.arrived.back(), waited.last()) {
+            (Some(newest), Some(oldest)) => newest.at - oldest.at,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The rate over the newest packets for which `counts` holds without a gap.
     fn over(&self, time: Duration, counts: impl Fn(&Arrived) -> bool) -> Option<Bitrate> {
         let newest = self.arrived.back()?.at;

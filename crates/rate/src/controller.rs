@@ -52,6 +52,8 @@ const ACKNOWLEDGED: Duration = Duration::from_millis(500);
 /// The newest packets waited so much longer than is aimed at: no burst of ours, the link has become
 /// slower.
 const JUMP: Duration = Duration::from_millis(30);
+/// The weight of a new measurement of how unsteady delays are; feedback comes 40 times a second.
+const NOISE_WEIGHT: f64 = 0.01;
 /// The most that one probe adds at first once the capacity was found: what it shows is what passed
 /// in a moment when others may have been silent. Doubled as long as the queue stays empty.
 const STEP: Bitrate = Bitrate::from_kbps(300);
@@ -84,6 +86,8 @@ pub struct Controller {
     before_silence: Option<Bitrate>,
     /// Since when the standing queue has been empty.
     empty_since: Option<Instant>,
+    /// How far the newest delay is from the standing one on average, in seconds.
+    unsteady: f64,
 }
 
 impl Controller {
@@ -111,6 +115,7 @@ impl Controller {
             silence: None,
             before_silence: None,
             empty_since: None,
+            unsteady: 0.0,
         }
     }
 
@@ -267,7 +272,10 @@ impl Controller {
         };
         let carried = self.probing.handle_feedback(packets);
         let newest = self.queue.newest();
-        let jumped = newest > delay::aim(self.estimate) + JUMP;
+        let apart = newest.abs_diff(standing).as_secs_f64();
+        self.unsteady += NOISE_WEIGHT * (apart - self.unsteady);
+        let jump = JUMP.max(Duration::from_secs_f64(self.unsteady) * 4);
+        let jumped = newest > delay::aim(self.estimate) + jump;
         let queue = match over || jumped {
             true => standing.max(newest),
             false => standing,
@@ -276,6 +284,8 @@ impl Controller {
             estimate: self.estimate,
             queue,
             busy: self.acknowledged.busy(EMPTY, over || jumped),
+            busy_for: self.acknowledged.busy_for(EMPTY),
+            grows: over || jumped,
             acknowledged: self.acknowledged(),
             capacity: self.capacity.get(),
             round_trip: self.in_flight.round_trip().unwrap_or(delay::UNKNOWN),

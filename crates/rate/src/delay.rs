@@ -34,15 +34,13 @@ const FREE_RISE: f64 = 200e3;
 const BELOW_RISE: f64 = 1.0;
 /// What counts as near the capacity.
 const NEAR: (f64, f64) = (0.9, 1.08);
-/// What the aim grows by in a second while the queue stands although much less is sent than came
-/// through lately: then it is the network's own unsteadiness. And what it falls by otherwise, and
-/// the most.
+/// What the aim grows by in a second while the queue seems to stand, but is empty time and again:
+/// that is the network's own unsteadiness. And what it falls by otherwise, and the most.
 const UNSTEADY_UP: f64 = 0.015;
 const UNSTEADY_DOWN: f64 = 0.003;
 const UNSTEADY_MOST: f64 = 0.025;
-/// What counts as much less, and for how long what came through is remembered.
-const MUCH_LESS: f64 = 0.85;
-const LATELY: Duration = Duration::from_secs(8);
+/// A queue that was not empty for so long stands.
+const STANDS: Duration = Duration::from_millis(250);
 /// What is not sent proves nothing: the estimate exceeds what arrives by no more than this.
 const PROVEN: f64 = 1.5;
 const PROVEN_MORE: Bitrate = Bitrate::from_kbps(100);
@@ -59,6 +57,10 @@ pub(crate) struct Sees {
     pub(crate) queue: Duration,
     /// What arrives while the queue is not empty.
     pub(crate) busy: Option<Bitrate>,
+    /// For how long the queue has not been empty.
+    pub(crate) busy_for: Duration,
+    /// Whether the queue grows fast: the link has just become slower.
+    pub(crate) grows: bool,
     pub(crate) acknowledged: Option<Bitrate>,
     pub(crate) capacity: Option<Bitrate>,
     pub(crate) round_trip: Duration,
@@ -73,8 +75,6 @@ pub(crate) struct Delay {
     falling: bool,
     /// What came through when the queue began to stand.
     fell_from: Option<Bitrate>,
-    /// The most that came through lately, and when.
-    most: Option<(Instant, Bitrate)>,
     /// What is added to the aim, in seconds.
     unsteady: f64,
     last_loss: Option<Instant>,
@@ -89,11 +89,16 @@ impl Delay {
     /// Returns the estimate that follows from what is seen.
     pub(crate) fn update(&mut self, now: Instant, sees: &Sees) -> Bitrate {
         let passed = self.passed(now);
-        self.remember(now, sees);
         let aim = aim(sees.estimate) + Duration::from_secs_f64(self.unsteady);
         self.judge(sees, sees.queue > aim, passed);
         if sees.queue > aim {
-            let Some(base) = sees.busy.or(sees.acknowledged) else {
+            // Short measurements are uncertain: to believe the lower, it takes a sign.
+            let sure = sees.grows || sees.busy_for >= STANDS;
+            let base = match (sees.busy, sees.acknowledged) {
+                (Some(busy), Some(acknowledged)) if !sure => Some(busy.max(acknowledged)),
+                (busy, acknowledged) => busy.or(acknowledged),
+            };
+            let Some(base) = base else {
                 return sees.estimate;
             };
             if !self.falling {
@@ -121,22 +126,9 @@ impl Delay {
         self.proven(sees, sees.estimate + more)
     }
 
-    fn remember(&mut self, now: Instant, sees: &Sees) {
-        let Some(acknowledged) = sees.acknowledged else {
-            return;
-        };
-        let kept = self.most.filter(|(at, most)| {
-            now.saturating_duration_since(*at) < LATELY && *most > acknowledged
-        });
-        self.most = Some(kept.unwrap_or((now, acknowledged)));
-    }
-
-    /// A queue that does not go away by sending less is not ours.
-    fn judge(&mut self, sees: &Sees, stands: bool, passed: f64) {
-        let less = self
-            .most
-            .is_some_and(|(_, most)| sees.estimate < most.scale(MUCH_LESS));
-        let change = match stands && less {
+    /// A queue that is empty time and again is not ours.
+    fn judge(&mut self, sees: &Sees, seems: bool, passed: f64) {
+        let change = match seems && sees.busy_for < STANDS {
             true => UNSTEADY_UP,
             false => -UNSTEADY_DOWN,
         };
