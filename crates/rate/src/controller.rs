@@ -266,10 +266,6 @@ impl Controller {
     fn update(&mut self, now: Instant, packets: &[PacketResult]) {
         let standing = self.queue.standing();
         let over = self.trendline.usage() == Usage::Over;
-        match standing <= EMPTY {
-            true => self.empty_since.get_or_insert(now),
-            false => self.empty_since.insert(now),
-        };
         let carried = self.probing.handle_feedback(packets);
         let newest = self.queue.newest();
         let apart = newest.abs_diff(standing).as_secs_f64();
@@ -291,6 +287,10 @@ impl Controller {
             round_trip: self.in_flight.round_trip().unwrap_or(delay::UNKNOWN),
             shortest: self.in_flight.shortest().unwrap_or(delay::UNKNOWN),
         };
+        match sees.stands() {
+            true => self.empty_since.insert(now),
+            false => self.empty_since.get_or_insert(now),
+        };
         let yielding = self.delay.yielding(&sees);
         match self.competition.update(now, standing, yielding) {
             Finding::Nothing => {}
@@ -307,11 +307,11 @@ impl Controller {
             true => self.delay.against_others(now, &sees, lost),
             false => self.delay.update(now, &sees),
         };
-        if self.delay.falling() {
+        if self.delay.falling() && sees.stands() {
             self.probing.give_up();
             self.found = true;
             self.step = STEP;
-            if let Some(busy) = sees.busy {
+            if let Some(busy) = sees.busy.filter(|_| sees.stands()) {
                 self.capacity.measured(now, busy);
             }
         }

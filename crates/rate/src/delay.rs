@@ -68,6 +68,13 @@ pub(crate) struct Sees {
     pub(crate) shortest: Duration,
 }
 
+impl Sees {
+    /// Tells whether there is a queue, and not only delays that are unsteady.
+    pub(crate) fn stands(&self) -> bool {
+        self.grows || self.busy_for >= STANDS
+    }
+}
+
 /// The law's memory.
 #[derive(Debug, Default)]
 pub(crate) struct Delay {
@@ -92,11 +99,10 @@ impl Delay {
         let aim = aim(sees.estimate) + Duration::from_secs_f64(self.unsteady);
         self.judge(sees, sees.queue > aim, passed);
         if sees.queue > aim {
-            // Short measurements are uncertain: to believe the lower, it takes a sign.
-            let sure = sees.grows || sees.busy_for >= STANDS;
-            let base = match (sees.busy, sees.acknowledged) {
-                (Some(busy), Some(acknowledged)) if !sure => Some(busy.max(acknowledged)),
-                (busy, acknowledged) => busy.or(acknowledged),
+            // Without a sign that the queue really stands, what arrives says nothing about the link.
+            let base = match sees.stands() {
+                true => sees.busy.or(sees.acknowledged),
+                false => Some(sees.estimate),
             };
             let Some(base) = base else {
                 return sees.estimate;
