@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nonstop_wire::{ClientMessage, PeerMessage, ServerMessage};
+use nonstop_wire::{BesideMessage, ClientMessage, PeerMessage, ServerMessage};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(message) = PeerMessage::decode(bytes)
@@ -12,6 +12,9 @@ fuzz_target!(|bytes: &[u8]| {
         && let Ok(again) = PeerMessage::decode(message.encode().as_bytes())
     {
         assert_eq!(again, message);
+    }
+    if let Ok(message) = BesideMessage::decode(bytes) {
+        assert_eq!(BesideMessage::decode(message.encode().as_bytes()), Ok(message));
     }
     let Ok(text) = str::from_utf8(bytes) else {
         return;

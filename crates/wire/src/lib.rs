@@ -4,6 +4,7 @@
 //! Pure: no clock, no socket, no task. `docs/protocol.md` is the same in words.
 //! Unknown messages and unknown fields are never fatal; a message over a limit is.
 
+mod beside;
 mod decode;
 mod host;
 mod ids;
@@ -13,6 +14,7 @@ mod peer;
 mod signalling;
 mod token;
 
+pub use beside::{BesideMessage, PauseReason};
 pub use decode::DecodeError;
 pub use ids::{IdError, ParticipantId, RoomName};
 pub use limits::*;

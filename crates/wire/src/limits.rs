@@ -19,6 +19,12 @@ pub const MAX_SEALED: usize = 48 * 1024;
 /// Longest message from participant to participant, in bytes of JSON text before sealing:
 /// what fits into [`MAX_SEALED`] beside the 49 bytes that an envelope adds.
 pub const MAX_PEER_MESSAGE: usize = MAX_SEALED / 4 * 3 - 49;
+/// The version of the messages over the data channel spoken here.
+pub const BESIDE_VERSION: u32 = 1;
+/// Longest message over the data channel, in bytes of JSON text: ten times the longest known.
+pub const MAX_BESIDE: usize = 1024;
+/// Longest side of a picture that somebody may say to show, in pixels.
+pub const MAX_SIDE: usize = 32_768;
 /// Longest session description, in bytes; its line ends grow when written as JSON.
 pub const MAX_SDP: usize = 32 * 1024;
 /// Longest ICE candidate line, in bytes.

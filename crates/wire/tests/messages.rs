@@ -373,3 +373,73 @@ fn a_tidied_name_is_accepted() {
         );
     }
 }
+
+#[test]
+fn messages_beside_the_media_have_these_texts() {
+    let wanted = |width, height, paused| BesideMessage::Wanted {
+        width,
+        height,
+        paused,
+    };
+    let video = |paused, reason| BesideMessage::Video { paused, reason };
+    for (message, text) in [
+        (
+            BesideMessage::Hello {
+                version: BESIDE_VERSION,
+            },
+            r#"{"kind":"hello","version":1}"#,
+        ),
+        (
+            wanted(640, 360, false),
+            r#"{"kind":"wanted","width":640,"height":360,"paused":false}"#,
+        ),
+        (
+            video(true, Some(PauseReason::Bandwidth)),
+            r#"{"kind":"video","paused":true,"reason":"bandwidth"}"#,
+        ),
+        (video(false, None), r#"{"kind":"video","paused":false}"#),
+    ] {
+        assert_eq!(message.encode(), text);
+        assert_eq!(BesideMessage::decode(text.as_bytes()), Ok(message));
+    }
+}
+
+#[test]
+fn what_is_new_beside_the_media_is_ignored_and_what_is_too_much_refused() {
+    let decode = |text: &str| BesideMessage::decode(text.as_bytes());
+    for (text, message) in [
+        (r#"{"kind":"wave","hand":["left"]}"#, BesideMessage::Unknown),
+        (
+            r#"{"kind":"wanted","width":2,"height":4,"depth":6}"#,
+            BesideMessage::Wanted {
+                width: 2,
+                height: 4,
+                paused: false,
+            },
+        ),
+        (
+            r#"{"kind":"video","paused":true,"reason":"moonlight"}"#,
+            BesideMessage::Video {
+                paused: true,
+                reason: Some(PauseReason::Unknown),
+            },
+        ),
+    ] {
+        assert_eq!(decode(text), Ok(message));
+    }
+    for text in [
+        "",
+        "[]",
+        r#"{"kind":7}"#,
+        r#"{"kind":"wanted","width":-1,"height":2}"#,
+        r#"{"kind":"wanted","width":1.5,"height":2}"#,
+        r#"{"kind":"wanted","width":99999,"height":2}"#,
+    ] {
+        assert!(decode(text).is_err(), "{text}");
+    }
+    let long = format!(
+        r#"{{"kind":"hello","version":1,"x":"{}"}}"#,
+        "x".repeat(MAX_BESIDE)
+    );
+    assert_eq!(decode(&long), Err(DecodeError::TooLong("the message")));
+}

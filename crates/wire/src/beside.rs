@@ -1,0 +1,75 @@
+//! What two participants tell each other beside their media, over the data channel of their
+//! connection: how large a picture is shown, and why none comes.
+//!
+//! It concerns one connection only, and is worthless without it; whatever must be sealed or must
+//! reach somebody without a connection is a [`PeerMessage`](crate::PeerMessage).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    MAX_BESIDE, MAX_SIDE,
+    decode::{self, DecodeError, within},
+};
+
+/// One message over the data channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum BesideMessage {
+    /// The first message of each side.
+    Hello {
+        /// The version of these messages that the sender speaks.
+        version: u32,
+    },
+    /// How large the sender shows the receiver's pictures.
+    Wanted {
+        /// Physical pixels from left to right; 0 where they are not shown.
+        width: u32,
+        /// Physical pixels from top to bottom; 0 where they are not shown.
+        height: u32,
+        /// Whether no pictures are wanted at all for now, whatever the size.
+        #[serde(default)]
+        paused: bool,
+    },
+    /// Whether the sender sends pictures.
+    Video {
+        /// Whether none come for now.
+        paused: bool,
+        /// Why none come.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<PauseReason>,
+    },
+    /// A message this version does not know; ignored.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why no pictures come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseReason {
+    /// The connection carries too little for pictures beside the sound.
+    Bandwidth,
+    /// A reason this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl BesideMessage {
+    /// Reads a message and keeps the limits; an unknown kind is [`Self::Unknown`].
+    ///
+    /// # Errors
+    /// Refuses what is not a message and what is over a limit.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let message: Self = decode::json(bytes, MAX_BESIDE)?;
+        if let Self::Wanted { width, height, .. } = message {
+            within("width", width as usize, MAX_SIDE)?;
+            within("height", height as usize, MAX_SIDE)?;
+        }
+        Ok(message)
+    }
+
+    /// Writes the message as JSON.
+    pub fn encode(&self) -> String {
+        decode::text(self)
+    }
+}
