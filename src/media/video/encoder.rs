@@ -30,6 +30,12 @@ use crate::media::{Size, VideoFrame};
 /// How far single pictures may take the rate above the target. openh264 treats the two being
 /// equal as a reason to stay below both.
 const BURST: f64 = 1.2;
+/// At a low target the first picture is planned for this part of it: openh264 knows nothing of the
+/// pictures yet, and what it makes of natural ones is else worth up to 350 ms of the target. At
+/// higher ones it is below 230 ms by itself, and a plan for less would cost pictures after it.
+const FIRST: f64 = 0.5;
+/// Where a target counts as low.
+const LOW: Bitrate = Bitrate::from_kbps(600);
 /// The least that openh264 is told; it refuses less than one bit a picture and is of no use there.
 const LEAST: Bitrate = Bitrate::from_kbps(10);
 
@@ -79,13 +85,14 @@ impl Encoder {
     /// Fails if openh264 gives none.
     pub fn new(size: Size, fps: f32, target: Bitrate) -> Result<Self, EncodeError> {
         let target = target.max(LEAST);
+        let first = target.scale(if target < LOW { FIRST } else { 1.0 });
         let config = EncoderConfig::new()
             .profile(Profile::Baseline)
             .usage_type(UsageType::CameraVideoRealTime)
             .complexity(Complexity::Low)
             .rate_control_mode(RateControlMode::Bitrate)
             .bitrate(BitRate::from_bps(
-                u32::try_from(target.bps()).unwrap_or(u32::MAX),
+                u32::try_from(first.max(LEAST).bps()).unwrap_or(u32::MAX),
             ))
             .max_frame_rate(FrameRate::from_hz(fps))
             .skip_frames(true)
@@ -186,6 +193,7 @@ impl Encoder {
         let data = bits.to_vec();
         if first {
             self.apply_limit()?;
+            self.apply_target()?;
         }
         if data.is_empty() {
             return Ok(None);
@@ -370,6 +378,50 @@ mod tests {
             let part = taken.rate(time) / target.as_f64();
             assert!((0.8..1.15).contains(&part), "{part:.2} of {target}");
             assert_eq!(taken.keyframes, 0);
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_raised_fivefold_is_spent_and_no_keyframe_comes() {
+        let mut encoder = Encoder::new(SIZE, 30.0, Bitrate::from_kbps(300)).unwrap();
+        let mut cards = Cards::new(SIZE, 30);
+        run(&mut encoder, &mut cards, Duration::from_secs(2));
+        encoder.set_target(Bitrate::from_kbps(1_500)).unwrap();
+        let half = Duration::from_millis(500);
+        let at_once = run(&mut encoder, &mut cards, half);
+        assert!(at_once.rate(half) > 1_000_000.0, "{}", at_once.rate(half));
+        let time = Duration::from_secs(2);
+        let taken = run(&mut encoder, &mut cards, time);
+        let part = taken.rate(time) / 1_500_000.0;
+        assert!((0.85..1.1).contains(&part), "{part:.2} of the target");
+        assert_eq!(at_once.keyframes + taken.keyframes, 0);
+    }
+
+    #[test]
+    fn a_keyframe_costs_no_more_than_a_quarter_of_a_second_of_the_target() {
+        for (size, kbps) in [
+            (Size::new(320, 180), 100),
+            (Size::new(320, 180), 200),
+            (SIZE, 500),
+            (Size::new(1280, 720), 2_000),
+        ] {
+            let target = Bitrate::from_kbps(kbps);
+            let mut encoder = Encoder::new(size, 30.0, target).unwrap();
+            let mut cards = Cards::new(size, 30);
+            let first = encoder.encode(&cards.next()).unwrap().unwrap();
+            run(&mut encoder, &mut cards, Duration::from_secs(1));
+            encoder.request_keyframe();
+            let mut asked = (0..30).filter_map(|_| encoder.encode(&cards.next()).unwrap());
+            let asked = asked
+                .find(|encoded| encoded.keyframe)
+                .expect("it was asked for");
+            for keyframe in [first, asked] {
+                let cost = nonstop_rate::DataSize::from_bytes(keyframe.data.len() as u64) / target;
+                assert!(
+                    cost <= Duration::from_millis(250),
+                    "{size} at {target}: {cost:?}"
+                );
+            }
         }
     }
 
