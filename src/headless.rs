@@ -244,6 +244,12 @@ impl Reporter {
                     LinkNews::FirstVideoFrame { after } => {
                         format!("First picture of {name} ({}).", seconds(*after))
                     }
+                    LinkNews::VideoPaused => {
+                        format!("The connection to {name} is too weak for pictures; sound goes on.")
+                    }
+                    LinkNews::VideoResumed => format!("Pictures go to {name} again."),
+                    LinkNews::PicturesPaused(_) => format!("{name} sends no pictures at present."),
+                    LinkNews::PicturesResumed => format!("{name} sends pictures again."),
                     LinkNews::FirstAudio { .. } | LinkNews::Stats(_) => return None,
                 }
             }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_wire::ParticipantId;
+use nonstop_wire::{ParticipantId, PauseReason};
 use serde::Serialize;
 
 use crate::{
@@ -125,6 +125,20 @@ enum Event<'a> {
         since_join_ms: u64,
         since_start_ms: u64,
     },
+    VideoPaused {
+        peer: ParticipantId,
+        reason: &'static str,
+    },
+    VideoResumed {
+        peer: ParticipantId,
+    },
+    PicturesPaused {
+        peer: ParticipantId,
+        reason: &'static str,
+    },
+    PicturesResumed {
+        peer: ParticipantId,
+    },
     /// Figures are lines of their own; this stands for none.
     #[serde(skip)]
     Figures,
@@ -220,7 +234,24 @@ fn link_event(peer: ParticipantId, news: &LinkNews, since_start_ms: u64) -> Even
             since_join_ms: millis(*after),
             since_start_ms,
         },
+        LinkNews::VideoPaused => Event::VideoPaused {
+            peer,
+            reason: reason(PauseReason::Bandwidth),
+        },
+        LinkNews::VideoResumed => Event::VideoResumed { peer },
+        LinkNews::PicturesPaused(why) => Event::PicturesPaused {
+            peer,
+            reason: reason(*why),
+        },
+        LinkNews::PicturesResumed => Event::PicturesResumed { peer },
         LinkNews::Stats(_) => Event::Figures,
+    }
+}
+
+fn reason(why: PauseReason) -> &'static str {
+    match why {
+        PauseReason::Bandwidth => "bandwidth",
+        PauseReason::Unknown => "unknown",
     }
 }
 

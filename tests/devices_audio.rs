@@ -172,8 +172,8 @@ impl Call {
             processing,
         });
         Self {
-            from_far: far.subscribe(),
-            from_near: near.subscribe(),
+            from_far: far.subscribe().packets,
+            from_near: near.subscribe().packets,
             voice: near.add_voice(None),
             recorded: far.add_voice(Some(record.to_owned())),
             far,

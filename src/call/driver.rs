@@ -215,8 +215,12 @@ impl Driver {
                 Effect::Join { link, me } => self.join(link, me),
                 Effect::Describe(me) => {
                     // Only the newest description matters.
-                    self.to_say.clear();
+                    (self.to_say).retain(|word| !matches!(word, MeshCommand::Describe(_)));
                     self.to_say.push_back(MeshCommand::Describe(me));
+                }
+                Effect::View(sizes) => {
+                    (self.to_say).retain(|word| !matches!(word, MeshCommand::View(_)));
+                    self.to_say.push_back(MeshCommand::View(sizes));
                 }
                 Effect::Leave => self.leave(),
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_wire::{MAX_PERSON_NAME, ParticipantId, ParticipantState};
+use nonstop_wire::{MAX_PERSON_NAME, ParticipantId, ParticipantState, PauseReason as Why};
 
 use super::{
     History, Participant, PauseReason, Picture, Sample, Side, Stage,
@@ -113,7 +113,16 @@ impl Person {
             }
             LinkNews::Stats(stats) => self.take_figures(stats, now),
             LinkNews::FirstVideoFrame { .. } => self.has_picture = true,
-            LinkNews::Interrupted | LinkNews::FirstAudio { .. } => {}
+            LinkNews::PicturesPaused(Why::Bandwidth) => {
+                self.video_paused = Some(PauseReason::SlowConnection);
+            }
+            LinkNews::PicturesPaused(Why::Unknown) | LinkNews::PicturesResumed => {
+                self.video_paused = None;
+            }
+            LinkNews::Interrupted
+            | LinkNews::FirstAudio { .. }
+            | LinkNews::VideoPaused
+            | LinkNews::VideoResumed => {}
         }
     }
 
@@ -143,6 +152,11 @@ impl Person {
     /// is not up.
     pub(super) fn suffers(&self) -> Option<bool> {
         (self.stage == Stage::Connected).then(|| self.meter.suffers())
+    }
+
+    /// Takes how large they are shown.
+    pub(super) fn set_viewed(&mut self, size: Size) {
+        self.viewed = Some(size);
     }
 
     /// Returns what is painted of them, but for the side on which the connection is slow, which
@@ -324,5 +338,16 @@ mod tests {
         assert_eq!(person.name(), "Ada");
         person.describe(described(&"x".repeat(500), true, true));
         assert_eq!(person.name().len(), MAX_PERSON_NAME);
+    }
+
+    #[test]
+    fn pictures_that_they_pause_are_told_with_the_reason() {
+        let now = clock::now();
+        let (mut person, _voice, _frames) = person(now);
+        person.handle_news(&LinkNews::PicturesPaused(Why::Bandwidth), now);
+        let paused = person.participant().video_paused;
+        assert_eq!(paused, Some(PauseReason::SlowConnection));
+        person.handle_news(&LinkNews::PicturesResumed, now);
+        assert_eq!(person.participant().video_paused, None);
     }
 }

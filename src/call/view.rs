@@ -317,4 +317,7 @@ pub enum Command {
     },
     /// Put a notice away.
     Dismiss(u64),
+    /// How large the pictures of the others are shown, in physical pixels; who is not named is not
+    /// visible. Worth sending when it changes.
+    Viewed(Vec<(u64, Size)>),
 }

@@ -143,6 +143,8 @@ pub struct EncodedVideo {
     pub captured: Instant,
     /// How long encoding (and scaling) took.
     pub encode_time: Duration,
+    /// The number of the encoder, unlike that of any other in this process.
+    pub encoder: u64,
 }
 
 /// 20 ms of encoded sound.

@@ -28,6 +28,7 @@ use crate::{
     media::{
         Size, VideoFrame,
         audio::{Audio, Voice},
+        video::Renditions,
     },
 };
 
@@ -103,6 +104,8 @@ impl Mesh {
 /// What a member's links share, and the link there is.
 struct Party {
     picture: Latest<VideoFrame>,
+    /// How large the picture is shown.
+    shown: Latest<Size>,
     voice: Arc<Voice>,
     recording: Option<Recording>,
     link: Option<Link>,
@@ -120,6 +123,9 @@ struct Driver {
     signalling: Signalling,
     channels: HashMap<ParticipantId, SealedChannel>,
     parties: HashMap<ParticipantId, Party>,
+    /// Who is shown how large, once that was said.
+    viewed: Option<HashMap<ParticipantId, Size>>,
+    renditions: Renditions,
     link_events: LinkEvents,
     events: mpsc::Sender<MeshEvent>,
 }
@@ -150,11 +156,13 @@ impl Driver {
             me,
             keys,
             room: Room::new(me, config.me.clone()),
+            renditions: Renditions::new(config.camera.clone()),
             config,
             ice_servers: Vec::new(),
             signalling,
             channels: HashMap::new(),
             parties: HashMap::new(),
+            viewed: None,
             link_events: SelectAll::new(),
             events,
         }
@@ -175,6 +183,7 @@ impl Driver {
                     Some(MeshCommand::Describe(me)) => {
                         self.room.handle_described(me, clock::now());
                     }
+                    Some(MeshCommand::View(sizes)) => self.view(sizes),
                     Some(MeshCommand::Leave) => {
                         self.room.handle_leave();
                         let _ = self.do_effects().await;
@@ -318,6 +327,21 @@ impl Driver {
         }
     }
 
+    fn view(&mut self, sizes: Vec<(ParticipantId, Size)>) {
+        self.viewed = Some(sizes.into_iter().collect());
+        for (id, party) in &self.parties {
+            party.shown.set(self.shown(*id));
+        }
+    }
+
+    /// Returns how large somebody is shown: as large as can be until it is said.
+    fn shown(&self, id: ParticipantId) -> Size {
+        match &self.viewed {
+            None => self.config.max_size,
+            Some(sizes) => sizes.get(&id).copied().unwrap_or(Size::new(0, 0)),
+        }
+    }
+
     fn meet(&mut self, id: ParticipantId) -> MeshEvent {
         let directory = self.config.record.as_deref();
         let recording = directory.map(|dir| Recording::new(dir, self.room.name(id), id));
@@ -331,6 +355,7 @@ impl Driver {
         };
         let party = Party {
             picture,
+            shown: Latest::with(self.shown(id)),
             voice,
             recording,
             link: None,
@@ -355,10 +380,11 @@ impl Driver {
             path: self.config.path,
             max_bitrate: self.config.max_bitrate,
             max_size: self.config.max_size,
-            camera: self.config.camera.clone(),
+            renditions: self.renditions.clone(),
             audio: self.config.audio.clone(),
             voice: Arc::clone(&party.voice),
             picture: party.picture.clone(),
+            shown: party.shown.reader(),
             record: party.recording.as_mut().map(Recording::next_pictures),
         };
         party.link = Some(Link::start(config, events));

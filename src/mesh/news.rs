@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState};
+use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState, PauseReason};
 
 use super::{LinkStats, Me, Path};
 use crate::{
     latest::Reader,
-    media::{VideoFrame, audio::VoiceStats},
+    media::{Size, VideoFrame, audio::VoiceStats},
 };
 
 /// What the mesh is told while it runs.
@@ -15,6 +15,9 @@ use crate::{
 pub enum MeshCommand {
     /// Describe us to everybody like this from now on.
     Describe(Me),
+    /// Everybody's pictures are shown this large from now on, in physical pixels; who is not named
+    /// is not shown. Until it is said for the first time, everybody is shown as large as can be.
+    View(Vec<(ParticipantId, Size)>),
     /// Leave the meeting; [`MeshEvent::Ended`] follows.
     Leave,
 }
@@ -96,6 +99,14 @@ pub enum LinkNews {
         /// How long after joining (or after they joined).
         after: Duration,
     },
+    /// We send no pictures to them for now: the connection carries too little.
+    VideoPaused,
+    /// We send pictures again.
+    VideoResumed,
+    /// They send no pictures for now.
+    PicturesPaused(PauseReason),
+    /// They send pictures again.
+    PicturesResumed,
     /// Figures, once a second.
     Stats(Box<LinkStats>),
 }

@@ -352,6 +352,10 @@ impl Room {
                 let first = !std::mem::replace(&mut member.heard, true);
                 first.then_some(LinkNews::FirstAudio { after })
             }
+            LinkEvent::VideoPaused => Some(LinkNews::VideoPaused),
+            LinkEvent::VideoResumed => Some(LinkNews::VideoResumed),
+            LinkEvent::PicturesPaused(reason) => Some(LinkNews::PicturesPaused(reason)),
+            LinkEvent::PicturesResumed => Some(LinkNews::PicturesResumed),
             LinkEvent::Stats(stats) => Some(LinkNews::Stats(stats)),
             LinkEvent::Failed(error) => {
                 let news = member.down_since.is_none().then_some(LinkNews::Interrupted);

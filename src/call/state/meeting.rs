@@ -14,7 +14,7 @@ use crate::{
     },
     config::RecentMeeting,
     latest::Reader,
-    media::{VideoFrame, audio::VoiceStats},
+    media::{Size, VideoFrame, audio::VoiceStats},
     mesh::{End, LinkNews},
 };
 
@@ -63,6 +63,7 @@ impl State {
             reconnecting_since: None,
             slow: SlowWatch::default(),
             said_slow: None,
+            viewed: None,
         });
         self.effects.push_back(Effect::Join { link, me });
     }
@@ -172,6 +173,25 @@ impl State {
         }
         self.happenings
             .push_back(Happening::ParticipantLeft { id, name, lost });
+    }
+
+    pub(super) fn viewed(&mut self, sizes: &[(u64, Size)]) {
+        let Some(call) = self.call_mut() else {
+            return;
+        };
+        let sizes = sizes.iter();
+        let sizes: Vec<_> = sizes
+            .map(|(id, size)| (ParticipantId::from_bits(*id), *size))
+            .collect();
+        for (id, size) in &sizes {
+            if let Some(person) = call.people.iter_mut().find(|person| person.id() == *id) {
+                person.set_viewed(*size);
+            }
+        }
+        if call.viewed.as_ref() != Some(&sizes) {
+            call.viewed = Some(sizes.clone());
+            self.effects.push_back(Effect::View(sizes));
+        }
     }
 
     pub(super) fn link_news(&mut self, id: ParticipantId, news: LinkNews, now: Instant) {

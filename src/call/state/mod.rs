@@ -32,7 +32,7 @@ use crate::{
     config::{Settings, SettingsError},
     latest::Reader,
     media::{
-        VideoFrame, VideoSource,
+        Size, VideoFrame, VideoSource,
         audio::{AudioConfig, AudioState},
         video::CaptureState,
     },
@@ -70,6 +70,8 @@ pub(super) enum Effect {
     },
     /// Tell everybody how we are.
     Describe(Me),
+    /// Tell the others how large they are shown; who is not named is not.
+    View(Vec<(ParticipantId, Size)>),
     /// Leave the meeting, with a goodbye.
     Leave,
 }
@@ -125,6 +127,8 @@ struct Call {
     reconnecting_since: Option<Instant>,
     slow: SlowWatch,
     said_slow: Option<Slow>,
+    /// What the window said last of how large the others are shown.
+    viewed: Option<Vec<(ParticipantId, Size)>>,
 }
 
 impl Call {
@@ -189,7 +193,8 @@ impl State {
 
     /// Takes what the person asks for.
     pub(super) fn handle_command(&mut self, command: Command, now: Instant) {
-        self.changed = true;
+        // What the window shows changes nothing in what there is to paint.
+        self.changed |= !matches!(command, Command::Viewed(_));
         match command {
             Command::NewMeeting => self.new_meeting(),
             Command::Join(text) => self.join(&text, now),
@@ -200,6 +205,7 @@ impl State {
             Command::ListDevices => self.effects.push_back(Effect::ListDevices),
             Command::Act { notice, action } => self.act(notice, action, now),
             Command::Dismiss(notice) => self.notices.dismiss(notice),
+            Command::Viewed(sizes) => self.viewed(&sizes),
         }
         self.describe();
     }

@@ -4,15 +4,17 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
 
+use nonstop_rate::Bitrate;
 use tokio::sync::mpsc;
 
 use super::{
+    encoder::MOST_BITRATE,
     engine::{Command, Engine},
     voice::{self, Voice},
 };
@@ -67,6 +69,24 @@ pub struct AudioState {
     pub speaker_trouble: Option<DeviceTrouble>,
     /// Loudness of the microphone after processing, 0.0 to 1.0, smoothed for a meter; before mute.
     pub microphone_level: f32,
+}
+
+/// The microphone's sound for one link.
+///
+/// One encoder serves all links, for sound costs little and speech must not differ by listener: it
+/// keeps to the lowest of their wishes.
+#[derive(Debug)]
+pub struct Microphone {
+    /// What it gets.
+    pub packets: mpsc::Receiver<EncodedAudio>,
+    wish: Arc<AtomicU64>,
+}
+
+impl Microphone {
+    /// Tells how much the link can spend on sound, headers not counted.
+    pub fn set_wish(&self, most: Bitrate) {
+        self.wish.store(most.bps(), Ordering::Relaxed);
+    }
 }
 
 /// The sound side of the application. Cheap to clone; the last clone dropped ends it, and waits
@@ -133,10 +153,11 @@ impl Audio {
 
     /// Returns a new queue of encoded microphone sound, for one link. Holds 10 packets;
     /// when it is full, these 20 ms are lost for that link.
-    pub fn subscribe(&self) -> mpsc::Receiver<EncodedAudio> {
-        let (sender, receiver) = mpsc::channel(LINK_QUEUE);
-        self.command(Command::Subscribe(sender));
-        receiver
+    pub fn subscribe(&self) -> Microphone {
+        let (sender, packets) = mpsc::channel(LINK_QUEUE);
+        let wish = Arc::new(AtomicU64::new(MOST_BITRATE.bps()));
+        self.command(Command::Subscribe(sender, Arc::clone(&wish)));
+        Microphone { packets, wish }
     }
 
     /// Adds somebody to listen to. With `record`, what is heard of them goes to that wav file too.

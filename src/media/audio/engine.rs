@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, TryRecvError},
     },
     thread::{self, JoinHandle},
@@ -42,7 +42,8 @@ const PUBLISH: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) enum Command {
     Configure(AudioConfig),
-    Subscribe(mpsc::Sender<EncodedAudio>),
+    /// Where packets go, and the bits a second that the link can spend.
+    Subscribe(mpsc::Sender<EncodedAudio>, Arc<AtomicU64>),
     AddVoice {
         queue: Receiver<VoicePacket>,
         stats: Latest<VoiceStats>,
@@ -139,7 +140,7 @@ impl Engine {
                 self.processor.configure(config.processing);
                 self.config = config;
             }
-            Command::Subscribe(link) => self.outgoing.add(link),
+            Command::Subscribe(link, wish) => self.outgoing.add(link, wish),
             Command::AddVoice {
                 queue,
                 stats,

@@ -36,7 +36,7 @@ mod track;
 mod voice;
 mod wav;
 
-pub use control::{Audio, AudioConfig, AudioState, Processing};
+pub use control::{Audio, AudioConfig, AudioState, Microphone, Processing};
 pub use devices::{AudioDevices, devices};
 pub use voice::{Voice, VoicePacket, VoiceStats};
 

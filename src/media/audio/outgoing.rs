@@ -3,8 +3,15 @@
 //! While muted, sound reaches the meter and nothing else. Steps count on through mute, silence
 //! and interruptions, so that the receivers' time line has gaps where there was no sound.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
+use nonstop_rate::Bitrate;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{
@@ -24,7 +31,8 @@ const VOICE_LEVEL: u8 = 50;
 #[derive(Debug)]
 pub(super) struct Outgoing {
     encoder: Option<VoiceEncoder>,
-    links: Vec<mpsc::Sender<EncodedAudio>>,
+    /// Where packets go, and the bits a second that each can spend.
+    links: Vec<(mpsc::Sender<EncodedAudio>, Arc<AtomicU64>)>,
     /// 10 ms steps since the start; two make a packet.
     steps: u64,
     frame: [f32; AUDIO_FRAME_SAMPLES],
@@ -51,9 +59,9 @@ impl Outgoing {
         }
     }
 
-    /// Adds a link.
-    pub(super) fn add(&mut self, link: mpsc::Sender<EncodedAudio>) {
-        self.links.push(link);
+    /// Adds a link, and what it can spend.
+    pub(super) fn add(&mut self, link: mpsc::Sender<EncodedAudio>, wish: Arc<AtomicU64>) {
+        self.links.push((link, wish));
     }
 
     /// Returns what the meter shows.
@@ -115,10 +123,17 @@ impl Outgoing {
     }
 
     fn send_frame(&mut self, captured: Instant, step: u64) {
-        self.links.retain(|link| !link.is_closed());
+        self.links.retain(|(link, _)| !link.is_closed());
+        let wishes = self.links.iter().map(|(_, wish)| wish.load(Relaxed));
+        let poorest = wishes.min().map(Bitrate::from_bps);
         let Some(encoder) = self.encoder.as_mut().filter(|_| !self.links.is_empty()) else {
             return;
         };
+        if let Some(poorest) = poorest
+            && let Err(error) = encoder.set_bitrate(poorest)
+        {
+            tracing::warn!(%error, "the Opus encoder keeps its bitrate");
+        }
         let data = match encoder.encode(&self.frame) {
             Ok(Some(data)) => data,
             Ok(None) => return,
@@ -135,7 +150,7 @@ impl Outgoing {
             level,
             voice: level <= VOICE_LEVEL && !encoder.hears_nothing(),
         };
-        for link in &self.links {
+        for (link, _) in &self.links {
             if let Err(TrySendError::Full(packet)) = link.try_send(packet.clone()) {
                 tracing::trace!(step = packet.step, "a link does not keep up: 20 ms lost");
             }
@@ -176,6 +191,10 @@ mod tests {
         }
     }
 
+    fn wish(kbps: u64) -> Arc<AtomicU64> {
+        Arc::new(AtomicU64::new(kbps * 1_000))
+    }
+
     fn steps(link: &mut mpsc::Receiver<EncodedAudio>) -> Vec<u64> {
         std::iter::from_fn(|| link.try_recv().ok())
             .map(|packet| packet.step)
@@ -186,9 +205,9 @@ mod tests {
     fn every_link_gets_every_packet_with_its_level() {
         let mut scene = Scene::new();
         let (sender, mut one) = mpsc::channel(10);
-        scene.outgoing.add(sender);
+        scene.outgoing.add(sender, wish(32));
         let (sender, mut two) = mpsc::channel(10);
-        scene.outgoing.add(sender);
+        scene.outgoing.add(sender, wish(32));
         scene.run(8, true);
         let packet = one.try_recv().expect("a packet");
         assert!(packet.voice);
@@ -202,7 +221,7 @@ mod tests {
     fn nothing_leaves_while_muted_and_time_goes_on() {
         let mut scene = Scene::new();
         let (sender, mut link) = mpsc::channel(10);
-        scene.outgoing.add(sender);
+        scene.outgoing.add(sender, wish(32));
         scene.run(4, true);
         assert_eq!(steps(&mut link), [0, 1]);
         scene.run(21, false);
@@ -217,9 +236,9 @@ mod tests {
     fn a_link_that_does_not_keep_up_loses_sound_and_holds_nobody_up() {
         let mut scene = Scene::new();
         let (sender, mut slow) = mpsc::channel(3);
-        scene.outgoing.add(sender);
+        scene.outgoing.add(sender, wish(32));
         let (sender, mut good) = mpsc::channel(10);
-        scene.outgoing.add(sender);
+        scene.outgoing.add(sender, wish(32));
         scene.run(12, true);
         assert_eq!(steps(&mut good), [0, 1, 2, 3, 4, 5]);
         assert_eq!(steps(&mut slow), [0, 1, 2]);
@@ -231,10 +250,35 @@ mod tests {
     fn an_interruption_leaves_a_gap_in_time() {
         let mut scene = Scene::new();
         let (sender, mut link) = mpsc::channel(10);
-        scene.outgoing.add(sender);
+        scene.outgoing.add(sender, wish(32));
         scene.run(2, true);
         scene.now += Duration::from_secs(1);
         scene.run(2, true);
         assert_eq!(steps(&mut link), [0, 51]);
+    }
+
+    #[test]
+    fn the_poorest_link_decides_what_sound_costs() {
+        let mut scene = Scene::new();
+        let (sender, mut link) = mpsc::channel(60);
+        scene.outgoing.add(sender, wish(32));
+        let mut bytes = |scene: &mut Scene| {
+            scene.run(100, true);
+            let packets = std::iter::from_fn(|| link.try_recv().ok());
+            packets.map(|packet| packet.data.len()).sum::<usize>()
+        };
+        bytes(&mut scene);
+        let rich = bytes(&mut scene);
+        let (sender, poor) = mpsc::channel(1);
+        scene.outgoing.add(sender, wish(16));
+        bytes(&mut scene);
+        let shared = bytes(&mut scene);
+        drop(poor);
+        bytes(&mut scene);
+        let again = bytes(&mut scene);
+        // A second each: 4,000 and 2,000 bytes, more or less.
+        assert!((3_000..=4_500).contains(&rich), "{rich}");
+        assert!((1_500..=2_300).contains(&shared), "{shared}");
+        assert!(again > shared * 3 / 2, "{again}");
     }
 }

@@ -74,7 +74,7 @@ fn a_tone_goes_through_opus_and_jitter_buffer_to_the_recording() {
     let path = folder.path().join("voice.wav");
     let near = Audio::start(silent_config(AudioSource::Tone));
     let far = Audio::start(silent_config(AudioSource::None));
-    let mut packets = near.subscribe();
+    let mut packets = near.subscribe().packets;
     let voice = far.add_voice(Some(path.clone()));
     let carried = carry(&mut packets, &voice, Duration::from_secs(3));
     let stats = voice.stats().newest().expect("figures");
@@ -97,7 +97,7 @@ fn mute_stops_packets_and_the_meter_goes_on() {
     let audio = Audio::start(silent_config(AudioSource::Tone));
     let listener = Audio::start(silent_config(AudioSource::None));
     let voice = listener.add_voice(None);
-    let mut packets = audio.subscribe();
+    let mut packets = audio.subscribe().packets;
     assert!(carry(&mut packets, &voice, Duration::from_secs(1)) > 10);
     audio.set_microphone_on(false);
     carry(&mut packets, &voice, Duration::from_millis(500));
@@ -112,7 +112,7 @@ fn mute_stops_packets_and_the_meter_goes_on() {
 fn the_last_handle_ends_the_engine() {
     let audio = Audio::start(silent_config(AudioSource::Tone));
     let state = audio.state();
-    let mut packets = audio.subscribe();
+    let mut packets = audio.subscribe().packets;
     let other = audio.clone();
     drop(audio);
     assert!(!state.is_closed());
@@ -143,7 +143,7 @@ fn a_file_is_sent_as_it_is_and_a_bad_file_is_a_trouble() {
     let heard = folder.path().join("heard.wav");
     let near = Audio::start(silent_config(AudioSource::File(path)));
     let far = Audio::start(silent_config(AudioSource::None));
-    let mut packets = near.subscribe();
+    let mut packets = near.subscribe().packets;
     let voice = far.add_voice(Some(heard.clone()));
     // Longer than the file: it loops.
     carry(&mut packets, &voice, Duration::from_millis(2500));

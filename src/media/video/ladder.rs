@@ -1,14 +1,17 @@
 //! The quality ladder: how large and how often pictures are sent for a given bitrate.
 //!
 //! Pure: target, sizes and time in, [`Choice`] out. It goes down at once, because a target that
-//! is too small for its size makes the encoder drop pictures; it goes up one rung at a time, with
-//! headroom and after a pause, because every change of size costs a keyframe. Pictures are never
+//! is too small for its size makes the encoder drop pictures; it goes up with headroom and after a
+//! pause, because every change of size costs a keyframe, but then straight to the rung that fits: a
+//! target far above what a size can use was not reached by sending that size. Pictures are never
 //! enlarged, and keep the shape of their source: a rung says how many pixels, not which sides.
 //!
 //! ```text
-//! target ─┬─ below this rung's floor ────────────▶ the highest rung whose floor it reaches
-//!         └─ 1.25 × the next floor, and 5 s still ▶ the next rung up
+//! target ─┬─ below this rung's floor ───────────────▶ the highest rung whose floor it reaches
+//!         └─ 1.25 × a higher floor, and 5 s still ──▶ the highest rung with that headroom
 //! ```
+//! A link finds out within its first seconds what it carries. So there is one jump to a larger size
+//! that need not wait: as soon as the target is enough for the largest, or stops rising.
 
 use std::time::{Duration, Instant};
 
@@ -56,6 +59,12 @@ const HEADROOM: f64 = 1.25;
 const SIZE_PAUSE: Duration = Duration::from_secs(5);
 /// Likewise for the frame rate, whose change costs no keyframe.
 const RATE_PAUSE: Duration = Duration::from_secs(1);
+/// How long after the first choice the jump that need not wait may come.
+const OPENING: Duration = Duration::from_secs(4);
+/// A target that has not risen by [`RISE`] for so long does not rise any more.
+const SETTLED: Duration = Duration::from_millis(300);
+/// What counts as rising.
+const RISE: f64 = 1.1;
 /// Part of a picture's time that may be spent on encoding it before the computer counts as
 /// overloaded.
 const MOST_LOAD: f64 = 0.6;
@@ -74,7 +83,7 @@ pub struct Choice {
 }
 
 /// The ladder's memory: on which rung it stands, and since when.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Ladder {
     standing: Option<Standing>,
     /// The highest rung this computer manages, and until when that is believed.
@@ -86,6 +95,10 @@ struct Standing {
     rung: usize,
     size_since: Instant,
     rate_since: Instant,
+    /// Until when one jump need not wait.
+    jump_until: Option<Instant>,
+    /// The target when it last rose, and when that was.
+    risen: (Bitrate, Instant),
 }
 
 impl Ladder {
@@ -115,6 +128,8 @@ impl Ladder {
                 rung: reached,
                 size_since: now,
                 rate_since: now,
+                jump_until: Some(now + OPENING),
+                risen: (target, now),
             },
             Some(standing) => standing.moved(target, reached, top, now),
         };
@@ -148,28 +163,61 @@ impl Ladder {
 impl Standing {
     fn moved(mut self, target: Bitrate, reached: usize, top: usize, now: Instant) -> Self {
         let before = RUNGS[self.rung];
+        if target > self.risen.0.scale(RISE) || target < self.risen.0 {
+            self.risen = (target, now);
+        }
         if reached < self.rung {
             self.rung = reached;
-        } else if self.rung < top {
-            let next = RUNGS[self.rung + 1];
-            let paused = if next.size == before.size {
-                now.duration_since(self.rate_since) >= RATE_PAUSE
-            } else {
-                now.duration_since(self.size_since) >= SIZE_PAUSE
-            };
-            if paused && target >= next.floor.scale(HEADROOM) {
-                self.rung += 1;
+        } else {
+            let goal = highest(target.scale(1.0 / HEADROOM)).min(top);
+            let same_size = |rung: &Rung| rung.size == before.size;
+            let faster = RUNGS[..=goal].iter().rposition(same_size);
+            if RUNGS[goal].size > before.size && self.may_grow(goal == top, now) {
+                self.rung = goal;
+            } else if let Some(faster) = faster.filter(|faster| *faster > self.rung)
+                && now.duration_since(self.rate_since) >= RATE_PAUSE
+            {
+                self.rung = faster;
             }
         }
         let after = RUNGS[self.rung];
         if after.size != before.size {
             self.size_since = now;
+            self.jump_until = None;
         }
         if after != before {
             self.rate_since = now;
         }
         self
     }
+
+    fn may_grow(&self, to_the_top: bool, now: Instant) -> bool {
+        let settled = now.duration_since(self.risen.1) >= SETTLED;
+        let jumps = self.jump_until.is_some_and(|until| now <= until);
+        now.duration_since(self.size_since) >= SIZE_PAUSE || jumps && (to_the_top || settled)
+    }
+}
+
+/// Returns the largest picture that is ever made of `source` where at most `max_size` is worth
+/// sending, and the most that can be spent on it.
+pub fn most(source: Size, max_size: Size) -> (Size, Bitrate) {
+    let rung = RUNGS[top_rung(source, max_size)];
+    let size = shape(source, rung.size.pixels(), max_size);
+    (size, rung.ceiling)
+}
+
+/// Returns the smallest size of a rung that fills a picture shown at `shown`, whichever way it
+/// stands; of a rung that is short by a tenth nobody sees it.
+pub fn at_least(shown: Size) -> Size {
+    const SHORT: f64 = 1.1;
+    let sides = |size: Size| (size.width.max(size.height), size.width.min(size.height));
+    let (long, short) = sides(shown);
+    let fills = |rung: &&Rung| {
+        let (width, height) = sides(rung.size);
+        f64::from(width) * SHORT >= f64::from(long) && f64::from(height) * SHORT >= f64::from(short)
+    };
+    let rung = RUNGS.iter().find(fills);
+    rung.unwrap_or(&RUNGS[RUNGS.len() - 1]).size
 }
 
 /// Returns the highest rung whose floor is reached.
@@ -280,14 +328,66 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_down_at_once_and_up_one_size_every_five_seconds() {
+    fn it_goes_down_at_once_and_after_five_seconds_up_to_what_fits() {
         let mut scene = Scene::with(HD, HD);
-        assert_eq!(scene.at(2_000).size, HD);
+        assert_eq!(scene.hold(2_000, secs(6)).size, HD);
         assert_eq!(scene.at(300).size, Size::new(640, 360));
         assert_eq!(scene.hold(2_000, secs(4)).size, Size::new(640, 360));
-        assert_eq!(scene.hold(2_000, secs(2)).size, Size::new(960, 540));
-        assert_eq!(scene.hold(2_000, secs(3)).size, Size::new(960, 540));
         assert_eq!(scene.hold(2_000, secs(2)).size, HD);
+    }
+
+    #[test]
+    fn a_link_that_finds_its_rate_at_once_gets_the_largest_size_at_once() {
+        let mut scene = Scene::with(HD, HD);
+        let size = scene.at(500).size;
+        assert_eq!(size, Size::new(640, 360));
+        let ms = Duration::from_millis;
+        assert_eq!(scene.hold(900, ms(200)).size, size);
+        assert_eq!(scene.hold(1_300, ms(200)).size, size);
+        assert_eq!(scene.at(2_000).size, HD);
+        // The next one waits.
+        assert_eq!(scene.at(700).size, Size::new(960, 540));
+        assert_eq!(scene.hold(2_000, secs(4)).size, Size::new(960, 540));
+        assert_eq!(scene.hold(2_000, secs(2)).size, HD);
+    }
+
+    #[test]
+    fn the_early_jump_waits_until_the_target_rises_no_more() {
+        let mut scene = Scene::with(HD, HD);
+        scene.at(300);
+        let mut size = Size::new(640, 360);
+        for kbps in [400, 500, 600, 700, 800, 900] {
+            size = scene.hold(kbps, Duration::from_millis(200)).size;
+        }
+        assert_eq!(size, Size::new(640, 360));
+        assert_eq!(scene.hold(900, secs(1)).size, Size::new(960, 540));
+    }
+
+    #[test]
+    fn a_shown_size_is_filled_by_the_next_rung() {
+        for ((width, height), expected) in [
+            ((320, 180), (320, 180)),
+            ((1, 1), (320, 180)),
+            ((345, 190), (320, 180)),
+            ((400, 225), (480, 270)),
+            ((180, 320), (320, 180)),
+            ((640, 480), (960, 540)),
+            ((3840, 2160), (1280, 720)),
+        ] {
+            let expected = Size::new(expected.0, expected.1);
+            assert_eq!(at_least(Size::new(width, height)), expected);
+        }
+    }
+
+    #[test]
+    fn the_most_is_what_the_source_and_the_viewer_allow() {
+        let most = |source, max_size| {
+            let (size, rate) = most(source, max_size);
+            (size.to_string(), rate.bps() / 1_000)
+        };
+        assert_eq!(most(HD, HD), ("1280x720".into(), 4_000));
+        assert_eq!(most(HD, Size::new(640, 360)), ("640x360".into(), 1_200));
+        assert_eq!(most(Size::new(352, 288), HD), ("352x288".into(), 700));
     }
 
     #[test]

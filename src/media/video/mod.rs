@@ -1,7 +1,7 @@
 //! Pictures: capture, scale, encode, decode.
 //!
 //! ```text
-//! SEND  Capture ═▶ Latest<VideoFrame> ═▶ EncodeThread: ladder ─ scale ─ encoder ═▶ EncodedVideo
+//! SEND  Capture ═▶ Latest<VideoFrame> ═▶ Renditions: ladder ─ scale ═▶ encoder ═▶ EncodedVideo
 //! RECV  AccessUnit ═▶ DecodeThread: decoder ═▶ Latest<VideoFrame>
 //! ```
 //! Pictures are never queued raw: the newest wins. Encoded pictures are queued, for each refers
@@ -12,12 +12,12 @@ mod capture;
 pub mod convert;
 mod decode_thread;
 pub mod decoder;
-mod encode_thread;
 pub mod encoder;
 mod freeze;
 pub mod ladder;
 mod pace;
 mod recorder;
+mod renditions;
 pub mod scale;
 pub mod test_card;
 pub mod y4m;
@@ -25,4 +25,4 @@ pub mod y4m;
 pub use camera::{CameraInfo, cameras};
 pub use capture::{Capture, CaptureState};
 pub use decode_thread::{AccessUnit, DecodeStats, DecodeThread};
-pub use encode_thread::{EncodeControl, EncodeStats, EncodeThread};
+pub use renditions::{EncodeControl, EncodeStats, Member, Renditions};

@@ -101,7 +101,7 @@ impl Figures {
             retransmitted: rate(counts.retransmitted, last.retransmitted),
             sent_size: counts.outbound.size,
             sent_fps: per_second(counts.outbound.frames, last.outbound.frames),
-            encoder_id: Some(outbound.encoder_id()),
+            encoder_id: counts.outbound.encoder,
             video_received: rate(received.video_bytes, last.inbound.video_bytes),
             audio_received: rate(received.audio_bytes, last.inbound.audio_bytes),
             received_size: counts.decode.size,

@@ -2,11 +2,12 @@
 //! sound to and from it.
 //!
 //! ```text
-//! camera ═▶ encode thread ═▶ [link task] packetise ─ pace ═▶ network
+//! camera ═▶ renditions ═▶ [link task] packetise ─ pace ═▶ network
 //! network ═▶ [link task] reorder ─ depacketise ═▶ decode thread ═▶ picture
 //! ```
 
 mod assembly;
+mod budget;
 pub mod depacketise;
 mod figures;
 mod health;
@@ -16,6 +17,7 @@ mod packetise;
 mod remote_clock;
 mod reorder;
 mod session;
+mod talk;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,7 @@ mod tests;
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use nonstop_rate::Bitrate;
-use nonstop_wire::{IceServer, ParticipantId, PeerMessage};
+use nonstop_wire::{IceServer, ParticipantId, PauseReason, PeerMessage};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -31,6 +33,7 @@ use crate::{
     media::{
         Size, VideoFrame,
         audio::{Audio, Voice},
+        video::Renditions,
     },
 };
 
@@ -141,14 +144,16 @@ pub struct LinkConfig {
     pub max_bitrate: Option<Bitrate>,
     /// The largest picture to send.
     pub max_size: Size,
-    /// The pictures to send.
-    pub camera: Reader<VideoFrame>,
+    /// The encoders of the pictures to send, which the links of a call share.
+    pub renditions: Renditions,
     /// The sound to send.
     pub audio: Audio,
     /// Where received sound goes; outlives this link where the participant gets another one.
     pub voice: Arc<Voice>,
     /// Where received pictures go.
     pub picture: Latest<VideoFrame>,
+    /// How large they are shown, in physical pixels; 0x0 where they are not.
+    pub shown: Reader<Size>,
     /// The file (y4m) to record received pictures to; the voice records the sound.
     pub record: Option<PathBuf>,
 }
@@ -170,6 +175,14 @@ pub enum LinkEvent {
     FirstVideoFrame,
     /// The first sound was received.
     FirstAudio,
+    /// We send no pictures for now: the estimate is too low.
+    VideoPaused,
+    /// We send pictures again.
+    VideoResumed,
+    /// The other side sends no pictures for now.
+    PicturesPaused(PauseReason),
+    /// The other side sends pictures again.
+    PicturesResumed,
     /// Figures, once a second.
     Stats(Box<LinkStats>),
 }

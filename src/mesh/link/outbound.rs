@@ -1,45 +1,38 @@
 //! From the encoders to the network.
 //!
 //! ```text
-//! camera ═▶ encode thread ─ 1 unit ═▶ packetise ─▶ pacer
-//!     ▲          control: target, keyframes          │
+//! camera ═▶ renditions ─ 3 units ═▶ packetise ─▶ pacer
+//!     ▲          control: target, size, keyframes    │
 //!     └──────────────── full: skipped before encoding ◀─ much waits
 //! ```
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use nonstop_rate::{Bitrate, DataSize};
-use tokio::sync::mpsc;
 
 use super::{
-    LinkConfig, LinkError,
+    LinkConfig, LinkError, LinkEvent,
+    budget::Budget,
     packetise::{MOST_PAYLOAD, packetise},
     remote_clock::NtpClock,
+    talk::is_nothing,
 };
 use crate::{
-    latest::{Latest, Reader},
+    latest::Reader,
     media::{
         EncodedAudio, EncodedVideo, Size,
-        video::{EncodeControl, EncodeStats, EncodeThread},
+        audio::Microphone,
+        video::{EncodeControl, EncodeStats, Member, ladder},
     },
     mesh::peer::{Flow, Peer, RtpOut},
 };
 
-/// What sound takes of the estimate: 32 kb/s of Opus and 50 packets a second of headers.
-const SOUND: Bitrate = Bitrate::from_kbps(56);
-/// The share of the rest that is not headers.
-const PAYLOAD_SHARE: f64 = 0.93;
-/// The encoder is never told less.
-const LEAST_TARGET: Bitrate = Bitrate::from_kbps(30);
 /// The shortest pause between two keyframes on request.
 const KEYFRAME_PAUSE: Duration = Duration::from_millis(300);
+/// The shortest pause between two changes of whether pictures are wanted at all.
+const WANTED_PAUSE: Duration = Duration::from_secs(1);
 /// How long what waits in the pacer may take before pictures are left to the encode thread to skip.
 const MOST_WAITING: Duration = Duration::from_millis(150);
-
-static ENCODERS: AtomicU64 = AtomicU64::new(1);
 
 /// What went out so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,16 +41,25 @@ pub(super) struct OutboundStats {
     pub(super) audio_bytes: u64,
     pub(super) frames: u64,
     pub(super) size: Option<Size>,
+    /// The encoder of the newest picture.
+    pub(super) encoder: Option<u64>,
 }
 
-/// The encoder of pictures and the queue of sound; lives as long as the link.
+/// The link's part of the encoders and of the microphone; lives as long as the link.
 pub(super) struct Outbound {
-    thread: EncodeThread,
-    encoder_id: u64,
-    control: Latest<EncodeControl>,
+    member: Member,
     current: EncodeControl,
-    pictures: mpsc::Receiver<EncodedVideo>,
-    sound: mpsc::Receiver<EncodedAudio>,
+    sound: Microphone,
+    budget: Budget,
+    /// Whether there is somebody to send to.
+    connected: bool,
+    /// Whether pictures pause for want of bandwidth.
+    paused: bool,
+    /// The largest picture to send, whatever is wanted.
+    max_size: Size,
+    /// Whether the other side wants pictures, and since when that is so.
+    wanted: bool,
+    wanted_since: Option<Instant>,
     keyframe_due: Option<Instant>,
     last_keyframe_request: Option<Instant>,
     started: Instant,
@@ -77,32 +79,26 @@ pub(super) enum Outgoing {
 }
 
 impl Outbound {
-    /// Starts the encode thread, which waits until there is somebody to send to.
+    /// Takes part in the call's renditions; nothing is encoded until there is somebody to send to.
     pub(super) fn start(config: &LinkConfig, now: Instant) -> Result<Self, LinkError> {
         let setup = |error: String| LinkError::Setup(error);
-        // One unit: full means that the next picture is skipped before it is encoded.
-        let (output, pictures) = mpsc::channel(1);
         let current = EncodeControl {
-            target: LEAST_TARGET,
+            target: Bitrate::ZERO,
             max_size: config.max_size,
             keyframe_requests: 0,
             active: false,
         };
-        let control = Latest::with(current);
-        let thread = EncodeThread::start(
-            &format!("encode-{}", config.peer),
-            config.camera.clone(),
-            control.reader(),
-            output,
-        )
-        .map_err(|error| setup(error.to_string()))?;
+        let member = config.renditions.join(current);
         Ok(Self {
-            thread,
-            encoder_id: ENCODERS.fetch_add(1, Relaxed),
-            control,
+            member: member.map_err(|error| setup(error.to_string()))?,
             current,
-            pictures,
             sound: config.audio.subscribe(),
+            budget: Budget::new(),
+            connected: false,
+            paused: false,
+            max_size: config.max_size,
+            wanted: true,
+            wanted_since: None,
             keyframe_due: None,
             last_keyframe_request: None,
             started: now,
@@ -114,10 +110,12 @@ impl Outbound {
 
     /// Starts or stops encoding. What was encoded for nobody is forgotten.
     pub(super) fn set_active(&mut self, active: bool) {
-        while self.pictures.try_recv().is_ok() || self.sound.try_recv().is_ok() {}
-        self.current.active = active;
+        while self.member.pictures.try_recv().is_ok() || self.sound.packets.try_recv().is_ok() {}
+        self.connected = active;
+        self.budget.interrupt();
+        self.current.active = active && self.wanted && !self.paused;
         self.current.keyframe_requests += u64::from(active);
-        self.control.set(self.current);
+        self.member.control.set(self.current);
     }
 
     /// Waits for the next thing to send; sound comes first, and pictures only where they may.
@@ -125,8 +123,8 @@ impl Outbound {
         loop {
             tokio::select! {
                 biased;
-                Some(sound) = self.sound.recv() => return Outgoing::Sound(sound),
-                Some(picture) = self.pictures.recv(), if pictures => {
+                Some(sound) = self.sound.packets.recv() => return Outgoing::Sound(sound),
+                Some(picture) = self.member.pictures.recv(), if pictures => {
                     return Outgoing::Picture(picture);
                 }
                 // Both ends are gone: there will never be anything.
@@ -174,6 +172,7 @@ impl Outbound {
                 }
                 self.stats.frames += 1;
                 self.stats.size = Some(picture.size);
+                self.stats.encoder = Some(picture.encoder);
             }
         }
     }
@@ -198,21 +197,63 @@ impl Outbound {
         self.keyframe_due.get_or_insert(earliest.max(now));
     }
 
-    /// Tells the encoder what it may spend, and passes on what was asked for.
-    pub(super) fn steer(&mut self, estimate: Bitrate, now: Instant) {
-        let target = (estimate - SOUND).scale(PAYLOAD_SHARE).max(LEAST_TARGET);
-        let difference = target.bps().abs_diff(self.current.target.bps());
-        let mut changed = difference * 100 > self.current.target.bps();
+    /// Tells the encoders what they may spend and what is looked at, and passes on what was asked
+    /// for. `wanted` is how large the other side shows our pictures, if it said so. Returns news.
+    pub(super) fn steer(
+        &mut self,
+        estimate: Bitrate,
+        wanted: Option<Size>,
+        now: Instant,
+    ) -> Option<LinkEvent> {
+        let share = self.budget.share(estimate, now);
+        self.sound.set_wish(share.sound);
+        let mut next = self.current;
+        // Small wavering is left alone.
+        if share.video.bps().abs_diff(next.target.bps()) * 100 > next.target.bps() {
+            next.target = share.video;
+        }
         if self.keyframe_due.is_some_and(|due| due <= now) {
             self.keyframe_due = None;
             self.last_keyframe_request = Some(now);
-            self.current.keyframe_requests += 1;
-            changed = true;
+            next.keyframe_requests += 1;
         }
-        if changed {
-            self.current.target = target;
-            self.control.set(self.current);
+        self.want(wanted, now);
+        if let Some(size) = wanted.filter(|size| !is_nothing(*size)) {
+            let rung = ladder::at_least(size);
+            next.max_size = Size::new(
+                rung.width.min(self.max_size.width),
+                rung.height.min(self.max_size.height),
+            );
         }
+        let before = std::mem::replace(&mut self.paused, share.paused);
+        next.active = self.connected && self.wanted && !self.paused;
+        if next != self.current {
+            self.current = next;
+            self.member.control.set(next);
+        }
+        match (before, self.paused) {
+            (false, true) => Some(LinkEvent::VideoPaused),
+            (true, false) => Some(LinkEvent::VideoResumed),
+            _ => None,
+        }
+    }
+
+    /// Pictures that nobody looks at are not encoded. Each return of pictures costs a keyframe, so
+    /// there is at most one a second, however often the other side changes its mind.
+    fn want(&mut self, wanted: Option<Size>, now: Instant) {
+        let wants = wanted.is_none_or(|size| !is_nothing(size));
+        let early = self
+            .wanted_since
+            .is_some_and(|since| now.saturating_duration_since(since) < WANTED_PAUSE);
+        if wants != self.wanted && !early {
+            self.wanted = wants;
+            self.wanted_since = Some(now);
+        }
+    }
+
+    /// Tells whether pictures pause for want of bandwidth.
+    pub(super) fn paused(&self) -> bool {
+        self.paused
     }
 
     /// Tells whether the pacer has room for another picture.
@@ -230,11 +271,6 @@ impl Outbound {
         self.current.target
     }
 
-    /// Returns the encoder's number, unlike that of any other in this process.
-    pub(super) fn encoder_id(&self) -> u64 {
-        self.encoder_id
-    }
-
     /// Returns what went out so far.
     pub(super) fn stats(&self) -> OutboundStats {
         self.stats
@@ -242,7 +278,7 @@ impl Outbound {
 
     /// Returns a reader of what the encoder has done.
     pub(super) fn encode_stats(&self) -> Reader<EncodeStats> {
-        self.thread.stats()
+        self.member.stats.clone()
     }
 
     fn video_timestamp(&self, captured: Instant) -> u32 {

@@ -77,12 +77,13 @@ impl<'a> Session<'a> {
         offers: bool,
     ) -> Self {
         let now = clock::now();
+        let untold = media.talk.restart().into_iter().collect();
         Self {
             config,
             media,
             peer,
             events,
-            untold: VecDeque::new(),
+            untold,
             offers,
             // Of the two, the smaller id gives way.
             negotiation: Negotiation::new(config.me < config.peer),
@@ -163,7 +164,12 @@ impl<'a> Session<'a> {
                 }
                 // 5. What arrives; its queue is the longest.
                 Some(received) = received.recv() => self.handle_received(received).await?,
-                // 6. The decoder showed its first picture or needs a keyframe.
+                // 6. What is said beside the media: seldom, and it can wait for the media.
+                event = self.peer.beside.next() => {
+                    let news = self.media.talk.handle(event);
+                    self.untold.extend(news);
+                }
+                // 7. The decoder showed its first picture or needs a keyframe.
                 () = self.media.wake.notified() => self.handle_decoder(),
                 () = tokio::time::sleep_until(deadline.into()) => {}
             }
@@ -212,7 +218,7 @@ impl<'a> Session<'a> {
             }
             if self.next_steer <= now || self.media.outbound.poll_timeout().is_some() {
                 self.next_steer = now + STEER_INTERVAL;
-                self.media.outbound.steer(self.peer.flow().estimate(), now);
+                self.steer(now).await;
             }
         }
         if self.next_stats <= now {
@@ -223,6 +229,18 @@ impl<'a> Session<'a> {
             self.tell_figures(now);
         }
         Ok(())
+    }
+
+    /// Tells the encoder what it may spend and what is looked at, and the other side what we show.
+    async fn steer(&mut self, now: Instant) {
+        let estimate = self.peer.flow().estimate();
+        let wanted = self.media.talk.wanted();
+        let news = self.media.outbound.steer(estimate, wanted, now);
+        if let Some(event) = news {
+            self.tell(event);
+        }
+        let paused = self.media.outbound.paused();
+        self.media.talk.tell(&self.peer.beside, paused, now).await;
     }
 
     async fn handle_signal(&mut self, signal: PeerMessage) -> Result<(), End> {

@@ -16,6 +16,7 @@ use super::{
     inbound::Decoder,
     outbound::Outbound,
     session::{End, Session},
+    talk::Talk,
 };
 use crate::{
     clock,
@@ -32,6 +33,7 @@ const MOST_PEER_EVENTS: usize = 128;
 pub(super) struct Media {
     pub(super) outbound: Outbound,
     pub(super) decoder: Decoder,
+    pub(super) talk: Talk,
     pub(super) sources: Sources,
     pub(super) figures: Figures,
     /// Notified when the decoder has something to tell.
@@ -56,6 +58,7 @@ impl Media {
         Ok(Self {
             outbound,
             decoder,
+            talk: Talk::new(config.shown.clone()),
             sources,
             figures: Figures::new(now),
             wake,

@@ -8,6 +8,7 @@
 //! Invariant: nothing here waits for the link. Events and packets go into bounded channels, and
 //! what does not fit is lost, like on the network.
 
+mod beside;
 mod codecs;
 mod estimator;
 mod flow;
@@ -45,6 +46,7 @@ use webrtc::peer_connection::{
 };
 
 use crate::clock;
+pub(crate) use beside::{Beside, BesideEvent};
 pub(crate) use flow::Flow;
 use negotiation::Candidate;
 pub(crate) use streams::RtpOut;
@@ -114,6 +116,7 @@ pub(crate) struct Peer {
     connection: Box<dyn PeerConnection>,
     pub(crate) video: Stream,
     pub(crate) audio: Stream,
+    pub(crate) beside: Beside,
     flow: Arc<Flow>,
 }
 
@@ -182,6 +185,7 @@ impl Peer {
                 events: config.events,
             }))
             .with_udp_addrs(vec![sockets::EveryInterface])
+            .with_data_channel_send_buffer_limit(beside::MOST_WAITING)
             // Our runtime has no reactor threads: this only makes a dropped connection end its task.
             .with_dedicated_reactor_pool_size(1);
         // On the heap: 20 kB.
@@ -189,10 +193,12 @@ impl Peer {
         let connection: Box<dyn PeerConnection> = Box::new(connection);
         let audio = Stream::add(connection.as_ref(), RtpCodecKind::Audio, codecs::audio()).await?;
         let video = Stream::add(connection.as_ref(), RtpCodecKind::Video, codecs::video()).await?;
+        let beside = Beside::add(connection.as_ref()).await?;
         Ok(Self {
             connection,
             video,
             audio,
+            beside,
             flow,
         })
     }

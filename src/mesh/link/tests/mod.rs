@@ -1,6 +1,7 @@
 //! Two links in one process, over real sockets on loopback.
 
 mod network;
+mod wanted;
 
 use std::{
     sync::{Mutex, PoisonError, Weak},
@@ -43,6 +44,8 @@ struct Side {
     other: Address,
     events: mpsc::Receiver<LinkEvent>,
     picture: Latest<VideoFrame>,
+    /// How large the other side's pictures are shown here.
+    shown: Latest<Size>,
     voice: Arc<Voice>,
     _camera: Capture,
     _audio: Audio,
@@ -67,6 +70,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
     });
     let voice = Arc::new(audio.add_voice(None));
     let picture = Latest::new();
+    let shown = Latest::with(Size::new(640, 360));
     let (events, out) = mpsc::channel(256);
     let config = LinkConfig {
         me: ParticipantId::from_bits(me),
@@ -76,10 +80,11 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         path: PathPolicy::Auto,
         max_bitrate: None,
         max_size: Size::new(640, 360),
-        camera: camera.frames(),
+        renditions: Renditions::new(camera.frames()),
         audio: audio.clone(),
         voice: Arc::clone(&voice),
         picture: picture.clone(),
+        shown: shown.reader(),
         record: None,
     };
     let link = Arc::new(Link::start(config, events));
@@ -89,6 +94,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         other,
         events,
         picture,
+        shown,
         voice,
         _camera: camera,
         _audio: audio,

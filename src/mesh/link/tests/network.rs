@@ -25,7 +25,7 @@ struct Weather {
     capacity: AtomicU64,
 }
 
-struct Network {
+pub(super) struct Network {
     weather: Arc<Weather>,
     /// Ports of the two sides and of their stand-ins.
     real: [Arc<AtomicU16>; 2],
@@ -38,7 +38,7 @@ const MOST_QUEUED: Duration = Duration::from_millis(400);
 const DELAY: Duration = Duration::from_millis(15);
 
 impl Network {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let weather = Arc::new(Weather::default());
         let mut sockets = Vec::new();
         for _ in 0..2 {
@@ -100,7 +100,12 @@ impl Network {
         })
     }
 
-    async fn pair(&self) -> (Side, Side) {
+    /// Lets so many kilobits a second through, each way.
+    pub(super) fn squeeze(&self, kbps: u64) {
+        self.weather.capacity.store(kbps * 1_000, Relaxed);
+    }
+
+    pub(super) async fn pair(&self) -> (Side, Side) {
         let (mut one, mut two) = pair((true, false), (self.carrier(0), self.carrier(1)));
         one.connected().await;
         two.connected().await;

@@ -1,0 +1,215 @@
+//! How a link's estimate is shared between sound and pictures, and when pictures pause.
+//!
+//! ```text
+//! estimate ─┬─ sound first: 32, 24 or 16 kb/s of Opus and its headers
+//!           └─ the rest to pictures; below 80 kb/s in all for 1.5 s they pause,
+//!              from 110 kb/s for 2 s they come back
+//! ```
+//! Pure: estimates and the time in, shares out.
+
+use std::time::{Duration, Instant};
+
+use nonstop_rate::Bitrate;
+
+/// What sound may have, and the estimate from which on: speech is clear at each of them, and fuller
+/// at the higher ones.
+const SOUND: [(Bitrate, Bitrate); 3] = [
+    (Bitrate::from_kbps(16), Bitrate::ZERO),
+    (Bitrate::from_kbps(24), Bitrate::from_kbps(130)),
+    (Bitrate::from_kbps(32), Bitrate::from_kbps(300)),
+];
+/// Sound gets more only where the estimate is this much above the bound, and has been for a while.
+const SOUND_HEADROOM: f64 = 1.2;
+const SOUND_PAUSE: Duration = Duration::from_secs(3);
+/// What 50 packets of sound a second cost beside their payload: RTP with extensions, UDP, IPv4 and
+/// the authentication tag, 60 bytes each.
+const SOUND_HEADERS: Bitrate = Bitrate::from_kbps(24);
+/// The share of the rest that is not headers.
+const PAYLOAD_SHARE: f64 = 0.93;
+/// An encoder is never told less: it makes no pictures worth looking at from it.
+const LEAST_VIDEO: Bitrate = Bitrate::from_kbps(30);
+
+/// Below this, pictures pause: sound and repairs take most of it, and what is left shows nothing.
+const PAUSE_BELOW: Bitrate = Bitrate::from_kbps(80);
+/// How long it must be so: an estimate that has just fallen may rise at once.
+const PAUSE_AFTER: Duration = Duration::from_millis(1_500);
+/// From here on pictures come back.
+const RESUME_ABOVE: Bitrate = Bitrate::from_kbps(110);
+/// How long it must be so: pictures that come and go are worse than none.
+const RESUME_AFTER: Duration = Duration::from_secs(2);
+
+/// What a link's estimate is spent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    /// The bitrate of Opus.
+    pub(super) sound: Bitrate,
+    /// The bitrate of H.264.
+    pub(super) video: Bitrate,
+    /// Whether pictures pause.
+    pub(super) paused: bool,
+}
+
+/// Shares out one link's estimate.
+#[derive(Debug)]
+pub(super) struct Budget {
+    sound: usize,
+    sound_since: Option<Instant>,
+    paused: bool,
+    /// Since when the estimate speaks for the other state.
+    turning_since: Option<Instant>,
+}
+
+impl Budget {
+    /// Begins with everything.
+    pub(super) fn new() -> Self {
+        Self {
+            sound: SOUND.len() - 1,
+            sound_since: None,
+            paused: false,
+            turning_since: None,
+        }
+    }
+
+    /// Nothing flows: what was held until now says nothing about later.
+    pub(super) fn interrupt(&mut self) {
+        self.turning_since = None;
+        self.sound_since = None;
+    }
+
+    /// Shares the newest estimate.
+    pub(super) fn share(&mut self, estimate: Bitrate, now: Instant) -> Share {
+        self.pause_or_resume(estimate, now);
+        self.choose_sound(estimate, now);
+        let (sound, _) = SOUND[self.sound];
+        let rest = estimate - sound - SOUND_HEADERS;
+        Share {
+            sound,
+            video: rest.scale(PAYLOAD_SHARE).max(LEAST_VIDEO),
+            paused: self.paused,
+        }
+    }
+
+    fn pause_or_resume(&mut self, estimate: Bitrate, now: Instant) {
+        let (turning, after) = match self.paused {
+            false => (estimate < PAUSE_BELOW, PAUSE_AFTER),
+            true => (estimate >= RESUME_ABOVE, RESUME_AFTER),
+        };
+        if !turning {
+            self.turning_since = None;
+            return;
+        }
+        let since = *self.turning_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= after {
+            self.paused = !self.paused;
+            self.turning_since = None;
+        }
+    }
+
+    /// Down at once, up one step at a time.
+    fn choose_sound(&mut self, estimate: Bitrate, now: Instant) {
+        let affordable = SOUND.iter().rposition(|(_, from)| estimate >= *from);
+        let affordable = affordable.unwrap_or(0);
+        if affordable < self.sound {
+            self.sound = affordable;
+            self.sound_since = None;
+            return;
+        }
+        let next = SOUND.get(self.sound + 1);
+        if next.is_none_or(|(_, from)| estimate < from.scale(SOUND_HEADROOM)) {
+            self.sound_since = None;
+            return;
+        }
+        let since = *self.sound_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= SOUND_PAUSE {
+            self.sound += 1;
+            self.sound_since = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    /// A budget in simulated time, in steps of 100 ms.
+    struct Scene {
+        budget: Budget,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Self {
+                budget: Budget::new(),
+                now: clock::now(),
+            }
+        }
+
+        fn hold(&mut self, kbps: u64, steps: u32) -> Share {
+            let mut share = self.budget.share(Bitrate::from_kbps(kbps), self.now);
+            for _ in 0..steps {
+                self.now += Duration::from_millis(100);
+                share = self.budget.share(Bitrate::from_kbps(kbps), self.now);
+            }
+            share
+        }
+    }
+
+    #[test]
+    fn a_link_of_200_kbps_carries_sound_and_pictures() {
+        let share = Scene::new().hold(200, 100);
+        assert!(!share.paused);
+        assert_eq!(share.sound, Bitrate::from_kbps(24));
+        assert!(share.video > Bitrate::from_kbps(130));
+        assert!(share.video + share.sound + SOUND_HEADERS < Bitrate::from_kbps(200));
+    }
+
+    #[test]
+    fn below_80_kbps_pictures_pause_and_sound_takes_less() {
+        let mut scene = Scene::new();
+        assert!(!scene.hold(60, 14).paused);
+        let share = scene.hold(60, 2);
+        assert!(share.paused);
+        assert_eq!(share.sound, Bitrate::from_kbps(16));
+    }
+
+    #[test]
+    fn pictures_come_back_when_there_has_been_room_for_two_seconds() {
+        let mut scene = Scene::new();
+        scene.hold(60, 20);
+        assert!(scene.hold(100, 100).paused);
+        assert!(scene.hold(115, 19).paused);
+        assert!(scene.hold(100, 1).paused);
+        assert!(scene.hold(115, 19).paused);
+        assert!(!scene.hold(115, 2).paused);
+    }
+
+    #[test]
+    fn an_estimate_that_falls_only_for_a_moment_pauses_nothing() {
+        let mut scene = Scene::new();
+        for _ in 0..10 {
+            assert!(!scene.hold(50, 12).paused);
+            assert!(!scene.hold(90, 2).paused);
+        }
+    }
+
+    #[test]
+    fn an_interruption_is_no_low_estimate() {
+        let mut scene = Scene::new();
+        scene.hold(50, 14);
+        scene.budget.interrupt();
+        scene.now += Duration::from_secs(5);
+        assert!(!scene.hold(50, 14).paused);
+    }
+
+    #[test]
+    fn sound_goes_down_at_once_and_up_in_steps() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.hold(100, 0).sound, Bitrate::from_kbps(16));
+        assert_eq!(scene.hold(2_000, 29).sound, Bitrate::from_kbps(16));
+        assert_eq!(scene.hold(2_000, 1).sound, Bitrate::from_kbps(24));
+        assert_eq!(scene.hold(2_000, 31).sound, Bitrate::from_kbps(32));
+        assert_eq!(scene.hold(310, 100).sound, Bitrate::from_kbps(32));
+    }
+}

@@ -1,0 +1,241 @@
+//! What the two sides of a link tell each other beside the media: how large pictures are shown,
+//! and whether any are sent.
+//!
+//! ```text
+//! shown size ─▶ Wish (still, seldom) ─▶ wanted ═▶ the other side ─▶ largest rung worth encoding
+//! pause ──────────────────────────────▶ video  ═▶ the other side ─▶ a sentence in its tile
+//! ```
+
+use std::time::{Duration, Instant};
+
+use nonstop_wire::{BesideMessage, MAX_SIDE, PauseReason};
+
+use super::LinkEvent;
+use crate::{
+    latest::Reader,
+    media::Size,
+    mesh::peer::{Beside, BesideEvent},
+};
+
+/// A picture that is shown larger must stay so for this long: a window being dragged passes
+/// through many sizes.
+const STILL: Duration = Duration::from_millis(500);
+/// The shortest pause between two changes: each may cost the other side a keyframe.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The conversation of one link.
+#[derive(Debug)]
+pub(super) struct Talk {
+    shown: Reader<Size>,
+    wish: Wish,
+    told_paused: bool,
+    wanted: Option<Size>,
+    paused: Option<PauseReason>,
+}
+
+impl Talk {
+    /// Begins; `shown` is how large the other side's pictures are shown here.
+    pub(super) fn new(shown: Reader<Size>) -> Self {
+        Self {
+            shown,
+            wish: Wish::default(),
+            told_paused: false,
+            wanted: None,
+            paused: None,
+        }
+    }
+
+    /// The connection is a new one: nothing has been said on it. Returns what is no longer so.
+    pub(super) fn restart(&mut self) -> Option<LinkEvent> {
+        self.wish = Wish::default();
+        self.told_paused = false;
+        self.wanted = None;
+        (self.paused.take()).map(|_| LinkEvent::PicturesResumed)
+    }
+
+    /// Returns how large the other side shows our pictures, if it said so; 0x0 if not at all.
+    pub(super) fn wanted(&self) -> Option<Size> {
+        self.wanted
+    }
+
+    /// Takes in what the other side says.
+    pub(super) fn handle(&mut self, event: BesideEvent) -> Option<LinkEvent> {
+        match event {
+            BesideEvent::Said(BesideMessage::Wanted {
+                width,
+                height,
+                paused,
+            }) => {
+                let size = match paused {
+                    true => Size::new(0, 0),
+                    false => Size::new(width, height),
+                };
+                tracing::debug!(%size, "the other side wants pictures of this size");
+                self.wanted = Some(size);
+                None
+            }
+            BesideEvent::Said(BesideMessage::Video { paused, reason }) => {
+                let reason = paused.then(|| reason.unwrap_or(PauseReason::Unknown));
+                if reason == self.paused {
+                    return None;
+                }
+                self.paused = reason;
+                Some(reason.map_or(LinkEvent::PicturesResumed, LinkEvent::PicturesPaused))
+            }
+            BesideEvent::Opened
+            | BesideEvent::Said(BesideMessage::Hello { .. } | BesideMessage::Unknown) => None,
+        }
+    }
+
+    /// Says what is due; `paused` tells whether we send no pictures for want of bandwidth.
+    pub(super) async fn tell(&mut self, beside: &Beside, paused: bool, now: Instant) {
+        if let Some(shown) = self.shown.newest()
+            && let Some(size) = self.wish.due(shown, now)
+        {
+            let most = MAX_SIDE as u32;
+            let wanted = BesideMessage::Wanted {
+                width: size.width.min(most),
+                height: size.height.min(most),
+                paused: is_nothing(size),
+            };
+            if beside.say(wanted).await {
+                self.wish.told(size, now);
+            }
+        }
+        if paused != self.told_paused {
+            let reason = paused.then_some(PauseReason::Bandwidth);
+            if (beside.say(BesideMessage::Video { paused, reason })).await {
+                self.told_paused = paused;
+            }
+        }
+    }
+}
+
+/// Tells whether that is no picture at all.
+pub(super) fn is_nothing(size: Size) -> bool {
+    size.pixels() == 0
+}
+
+/// The size that is shown here, told when it is worth telling.
+#[derive(Debug, Default)]
+struct Wish {
+    shown: Option<(Size, Instant)>,
+    told: Option<(Size, Instant)>,
+}
+
+impl Wish {
+    /// Takes in what is shown now; returns it if it should be told.
+    fn due(&mut self, shown: Size, now: Instant) -> Option<Size> {
+        let since = match self.shown {
+            Some((same, since)) if same == shown => since,
+            _ => now,
+        };
+        self.shown = Some((shown, since));
+        let Some((told, at)) = self.told else {
+            return Some(shown);
+        };
+        let still = now.duration_since(since) >= STILL;
+        // What has just come into view is wanted at once, and so is less than before.
+        let larger = shown.width > told.width || shown.height > told.height;
+        let waits = larger && !is_nothing(told) && !still;
+        (shown != told && !waits && now.duration_since(at) >= PAUSE).then_some(shown)
+    }
+
+    fn told(&mut self, size: Size, now: Instant) {
+        self.told = Some((size, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock, latest::Latest};
+
+    const LARGE: Size = Size::new(1280, 720);
+    const SMALL: Size = Size::new(320, 180);
+    const HIDDEN: Size = Size::new(0, 0);
+
+    /// A wish in simulated time, in steps of 100 ms.
+    struct Scene {
+        wish: Wish,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Self {
+                wish: Wish::default(),
+                now: clock::now(),
+            }
+        }
+
+        /// Shows a size for so many steps; returns what was told, and when.
+        fn show(&mut self, size: Size, steps: u32) -> Vec<(Size, u32)> {
+            let mut told = Vec::new();
+            for step in 0..steps {
+                if let Some(size) = self.wish.due(size, self.now) {
+                    self.wish.told(size, self.now);
+                    told.push((size, step));
+                }
+                self.now += Duration::from_millis(100);
+            }
+            told
+        }
+    }
+
+    #[test]
+    fn the_first_size_and_a_smaller_one_are_told_at_once() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.show(LARGE, 20), [(LARGE, 0)]);
+        assert_eq!(scene.show(SMALL, 20), [(SMALL, 0)]);
+        assert_eq!(scene.show(HIDDEN, 20), [(HIDDEN, 0)]);
+        assert_eq!(scene.show(LARGE, 20), [(LARGE, 0)]);
+    }
+
+    #[test]
+    fn a_larger_size_is_told_when_it_has_been_still() {
+        let mut scene = Scene::new();
+        scene.show(SMALL, 20);
+        assert_eq!(scene.show(LARGE, 20), [(LARGE, 5)]);
+    }
+
+    #[test]
+    fn a_window_that_is_dragged_changes_once_a_second_at_most() {
+        let mut scene = Scene::new();
+        scene.show(SMALL, 20);
+        let mut told = 0;
+        for step in 0..100 {
+            // Larger and smaller in turns, new every 100 ms.
+            let width = if step % 20 < 10 { 330 } else { 300 } + step;
+            told += scene.show(Size::new(width, 180), 1).len();
+        }
+        assert!(told <= 10, "told {told} times in 10 s");
+    }
+
+    #[test]
+    fn the_other_side_pauses_and_resumes_and_repeats_nothing() {
+        let mut talk = Talk::new(Latest::new().reader());
+        let video = |paused, reason| BesideEvent::Said(BesideMessage::Video { paused, reason });
+        let bandwidth = Some(PauseReason::Bandwidth);
+        assert!(talk.handle(video(false, None)).is_none());
+        assert!(matches!(
+            talk.handle(video(true, bandwidth)),
+            Some(LinkEvent::PicturesPaused(PauseReason::Bandwidth))
+        ));
+        assert!(talk.handle(video(true, bandwidth)).is_none());
+        assert!(matches!(talk.restart(), Some(LinkEvent::PicturesResumed)));
+        assert!(talk.restart().is_none());
+    }
+
+    #[test]
+    fn a_wish_without_pictures_is_a_size_of_nothing() {
+        let mut talk = Talk::new(Latest::new().reader());
+        assert_eq!(talk.wanted(), None);
+        talk.handle(BesideEvent::Said(BesideMessage::Wanted {
+            width: 640,
+            height: 360,
+            paused: true,
+        }));
+        assert!(talk.wanted().is_some_and(is_nothing));
+    }
+}

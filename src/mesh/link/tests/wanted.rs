@@ -1,0 +1,81 @@
+//! What is shown decides what is sent, and what is not sent is explained.
+
+use super::{network::Network, *};
+
+impl Side {
+    /// Waits for figures that fit.
+    async fn figures(&mut self, what: &str, fit: impl Fn(&LinkStats) -> bool) {
+        let stats = |event: &LinkEvent| match event {
+            LinkEvent::Stats(stats) => fit(stats).then_some(()),
+            _ => None,
+        };
+        self.wait_for(what, stats).await;
+    }
+}
+
+const WHOLE: Size = Size::new(640, 360);
+const PART: Size = Size::new(320, 180);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_larger_is_sent_than_is_looked_at() {
+    let (mut one, mut two) = pair((true, false), (faithful(), faithful()));
+    let sent = |size| move |stats: &LinkStats| stats.sent_size == Some(size);
+    two.figures("the whole size", sent(WHOLE)).await;
+    one.shown.set(Size::new(300, 170));
+    two.figures("the smaller size", sent(PART)).await;
+    let received = |stats: &LinkStats| stats.received_size == Some(PART);
+    one.figures("the smaller size", received).await;
+    one.shown.set(Size::new(0, 0));
+    let silent = |stats: &LinkStats| stats.video_sent == Some(Bitrate::ZERO);
+    two.figures("no pictures", silent).await;
+    assert!(
+        one.voice
+            .stats()
+            .newest()
+            .is_some_and(|voice| voice.received > 0)
+    );
+    one.shown.set(WHOLE);
+    two.figures("the whole size again", sent(WHOLE)).await;
+    two.figures("pictures again", |stats| stats.sent_fps > Some(5.0))
+        .await;
+    // What this side is shown has nothing to do with what it shows.
+    one.figures("its own size", sent(WHOLE)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_pause_on_a_link_for_sound_alone_and_both_sides_know() {
+    let network = Network::start().await;
+    let (mut one, mut two) = network.pair().await;
+    one.counters(3).await;
+    network.squeeze(60);
+    let paused = |event: &LinkEvent| matches!(event, LinkEvent::VideoPaused).then_some(());
+    one.wait_for("a pause", paused).await;
+    let told = |event: &LinkEvent| match event {
+        LinkEvent::PicturesPaused(reason) => Some(*reason),
+        _ => None,
+    };
+    assert_eq!(
+        two.wait_for("the reason", told).await,
+        PauseReason::Bandwidth
+    );
+    let heard = |side: &Side| {
+        side.voice
+            .stats()
+            .newest()
+            .map_or(0, |voice| voice.received)
+    };
+    let before = heard(&two);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // 100 packets in 2 s, most of which come.
+    assert!(
+        heard(&two) > before + 50,
+        "{} of sound",
+        heard(&two) - before
+    );
+    network.squeeze(2_000);
+    let resumed = |event: &LinkEvent| matches!(event, LinkEvent::VideoResumed).then_some(());
+    one.wait_for("the end of the pause", resumed).await;
+    let over = |event: &LinkEvent| matches!(event, LinkEvent::PicturesResumed).then_some(());
+    two.wait_for("the news of it", over).await;
+    two.counters(3).await;
+}
