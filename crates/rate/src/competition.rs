@@ -13,14 +13,16 @@ use std::time::{Duration, Instant};
 
 /// A queue this long is somebody's.
 const LONG: Duration = Duration::from_millis(50);
-/// How long it must stand although we give way.
-const PATIENCE: Duration = Duration::from_millis(2_200);
+/// How long it must stand although we give way, less half of the time in which it does not: a flow
+/// that fills the queue lets it shrink after each loss.
+const PATIENCE: f64 = 2.2;
+const FORGIVING: f64 = 0.5;
 /// A queue that wavers by less is none.
 const STEADY: Duration = Duration::from_millis(6);
 /// Shorter than this, nobody fills the queue any more.
 const SHORT: Duration = Duration::from_millis(20);
 /// How long the queue must have been short.
-const SHORT_FOR: Duration = Duration::from_millis(300);
+const SHORT_FOR: Duration = Duration::from_millis(1_200);
 
 /// What the queue's behaviour tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,9 @@ pub(crate) enum Finding {
 #[derive(Debug, Default)]
 pub(crate) struct Competition {
     others: bool,
-    since: Option<Instant>,
+    last: Option<Instant>,
+    /// Seconds in which the queue stood.
+    stood: f64,
     shortest: Duration,
     longest: Duration,
     short_since: Option<Instant>,
@@ -57,21 +61,25 @@ impl Competition {
         if self.others {
             return self.look_for_the_end(now, standing);
         }
+        let passed = self
+            .last
+            .map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.last = Some(now);
+        let passed = passed.as_secs_f64().min(0.2);
         if standing < LONG || !yielding {
-            self.since = None;
+            self.stood = (self.stood - passed * FORGIVING).max(0.0);
             return Finding::Nothing;
         }
-        let Some(since) = self.since else {
-            self.since = Some(now);
+        if self.stood == 0.0 {
             (self.shortest, self.longest) = (standing, standing);
-            return Finding::Nothing;
-        };
+        }
+        self.stood += passed;
         self.shortest = self.shortest.min(standing);
         self.longest = self.longest.max(standing);
-        if now.saturating_duration_since(since) < PATIENCE {
+        if self.stood < PATIENCE {
             return Finding::Nothing;
         }
-        self.since = None;
+        self.stood = 0.0;
         if self.longest - self.shortest <= STEADY {
             return Finding::LongerPath;
         }
