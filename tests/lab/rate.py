@@ -8,20 +8,22 @@
 Without --case it runs all but the named links. It makes a lab of its own, so it needs root or a
 kernel that gives users namespaces; where neither is, it says so and exits with status 77. Every
 run is saved below target/bench/lab/ as soon as it ends: after an interruption the same command
-goes on where it stopped. A run counts until the program changes; --fresh measures again. The
-table's rows go to target/bench/rate.json. A missed bound is a figure, not an error: the exit
+goes on where it stopped. A run counts until the program or a case changes; --fresh measures again.
+The table's rows go to target/bench/rate.json. A missed bound is a figure, not an error: the exit
 status tells whether every case could be measured.
 
 Environment: NONSTOP_BIN (folder of nonstop and nonstop-server; default target/release), WAN (path
 of nonstop-wan), CLIP (a y4m file to send instead of the one that clip.py makes).
 """
 import argparse
+import glob
 import json
 import os
 import statistics
 import sys
 import time
 import traceback
+import zlib
 
 sys.dont_write_bytecode = True
 import cases
@@ -44,22 +46,32 @@ def the_clip():
     if given:
         return os.path.abspath(given)
     # A new generator makes a new clip.
-    with open(clip.__file__, "rb") as f:
-        version = sum(f.read()) % 100_000
-    path = f"{RESULTS}/clip-{version}.y4m"
+    path = f"{RESULTS}/clip-{checksum('clip'):08x}.y4m"
     if not os.path.exists(path):
         print(f"making {os.path.relpath(path, lab.ROOT)}", flush=True)
         os.makedirs(RESULTS, exist_ok=True)
+        for old in glob.glob(f"{RESULTS}/clip-*.y4m"):
+            os.unlink(old)
         clip.write(path)
     return path
 
 
+def checksum(*modules):
+    """Changes when one of our own files does."""
+    total = 0
+    for module in modules:
+        with open(f"{lab.HERE}/{module}.py", "rb") as f:
+            total = zlib.crc32(f.read(), total)
+    return total
+
+
 def fingerprint(kind):
-    """Changes when the program that is measured changes."""
+    """Changes when what is measured changes, or how."""
+    how = f"{checksum('cases', 'scene', 'packets', 'parties', 'clip'):08x}"
     if kind != "nonstop":
-        return kind
+        return f"{kind} {how}"
     stat = os.stat(f"{programs()}/nonstop")
-    return f"{stat.st_size}-{int(stat.st_mtime)}"
+    return f"{stat.st_size}-{int(stat.st_mtime)} {how}"
 
 
 def saved(name, kind, run):
