@@ -17,6 +17,9 @@ const LONG: Duration = Duration::from_millis(50);
 /// that fills the queue lets it shrink after each loss.
 const PATIENCE: f64 = 2.2;
 const FORGIVING: f64 = 0.5;
+/// A queue that has become this much shorter within this time drains: it is ours, and needs time.
+const DRAINS: Duration = Duration::from_millis(5);
+const DRAINS_FOR: Duration = Duration::from_millis(400);
 /// A queue that wavers by less is none.
 const STEADY: Duration = Duration::from_millis(6);
 /// Shorter than this, nobody fills the queue any more.
@@ -44,6 +47,8 @@ pub(crate) struct Competition {
     last: Option<Instant>,
     /// Seconds in which the queue stood.
     stood: f64,
+    /// The shortest it has been since it became long, and when.
+    low: Option<(Instant, Duration)>,
     shortest: Duration,
     longest: Duration,
     short_since: Option<Instant>,
@@ -66,7 +71,14 @@ impl Competition {
             .map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last = Some(now);
         let passed = passed.as_secs_f64().min(0.2);
-        if standing < LONG || !yielding {
+        if standing < LONG {
+            self.low = None;
+        } else if self.low.is_none_or(|(_, low)| standing + DRAINS < low) {
+            self.low = Some((now, standing));
+        }
+        let drains =
+            (self.low).is_none_or(|(at, _)| now.saturating_duration_since(at) < DRAINS_FOR);
+        if drains || !yielding {
             self.stood = (self.stood - passed * FORGIVING).max(0.0);
             return Finding::Nothing;
         }
