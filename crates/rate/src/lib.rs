@@ -17,6 +17,7 @@
 
 mod acknowledged;
 mod application;
+mod arbiter;
 mod arrivals;
 mod capacity;
 mod competition;
@@ -33,6 +34,7 @@ mod queue;
 mod trendline;
 mod units;
 
+pub use arbiter::{Arbiter, LinkId, LinkReport};
 pub use arrivals::{ArrivalReport, Arrivals};
 pub use controller::{Controller, Limits};
 pub use feedback::{PacketResult, Plan, Probe, ProbeId};

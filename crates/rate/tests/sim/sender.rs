@@ -11,7 +11,8 @@ use std::{
 
 use nonstop_netem::Random;
 use nonstop_rate::{
-    Bitrate, Class, Controller, DataSize, Departure, Limits, Pacer, PacketResult, Plan, ProbeId,
+    Bitrate, Class, Controller, DataSize, Departure, Limits, LinkReport, Pacer, PacketResult, Plan,
+    ProbeId,
 };
 
 use super::{
@@ -87,6 +88,8 @@ pub(crate) struct Sender {
     pacer: Pacer<Media>,
     encoder: Encoder,
     random: Random,
+    /// The most that it has use for, and the most that it may send.
+    wanted: Bitrate,
     share: Option<Bitrate>,
     next_frame: Duration,
     next_audio: Duration,
@@ -107,8 +110,8 @@ impl Sender {
         let mut random = Random::new(seed);
         let phase = Duration::from_secs_f64(random.uniform() * 0.02);
         let mut controller = Controller::new(source.limits);
-        let wanted = source.most.scale(1.0 / PAYLOAD_SHARE) + SOUND;
-        controller.set_wanted(wanted.scale(1.05));
+        let wanted = (source.most.scale(1.0 / PAYLOAD_SHARE) + SOUND).scale(1.05);
+        controller.set_wanted(wanted);
         Self {
             flow,
             origin,
@@ -116,6 +119,7 @@ impl Sender {
             pacer: Pacer::new(),
             encoder: Encoder::new(source.most, seed ^ 0x5eed),
             random,
+            wanted,
             share: None,
             next_frame: source.start + phase,
             next_audio: source.start,
@@ -132,9 +136,26 @@ impl Sender {
         }
     }
 
-    /// Returns the most the uplink's arbiter allows.
+    /// Says what the uplink's arbiter wants to know.
+    pub(crate) fn report(&self, weight: f64) -> LinkReport {
+        LinkReport {
+            estimate: self.controller.estimate(),
+            acknowledged: self.controller.acknowledged().unwrap_or_default(),
+            queue_delay: self.controller.queue_delay(),
+            weight,
+            wanted: self.wanted,
+        }
+    }
+
+    /// Takes the most that the uplink's arbiter allows.
     pub(crate) fn set_share(&mut self, share: Option<Bitrate>) {
         self.share = share;
+        let wanted = share.map_or(self.wanted, |share| share.min(self.wanted));
+        self.controller.set_wanted(wanted);
+    }
+
+    pub(crate) fn flow(&self) -> FlowId {
+        self.flow
     }
 
     pub(crate) fn target(&self) -> Bitrate {

@@ -213,6 +213,10 @@ impl World {
                 self.pass(packet, out);
             }
         }
+        if self.next_division <= now {
+            self.next_division = now + SHARE_GAP;
+            self.share_out();
+        }
         for member in &mut self.members {
             if member.next_event() <= now {
                 member.handle_timeout(now, out);
@@ -220,10 +224,6 @@ impl World {
         }
         for packet in out.drain(..) {
             enter(&mut self.links, &self.members, now, packet);
-        }
-        if self.next_division <= now {
-            self.next_division = now + SHARE_GAP;
-            self.share_out();
         }
         if self.trace.is_some_and(|at| at <= now) {
             self.trace = Some(now + TRACE_GAP);

@@ -118,7 +118,17 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "uplink",
         what: "four links through one 600 kb/s uplink",
-        run: uplink::narrow,
+        run: |run| uplink::narrow(run, true),
+    },
+    Case {
+        name: "alone",
+        what: "four links through one 600 kb/s uplink, each for itself",
+        run: |run| uplink::narrow(run, false),
+    },
+    Case {
+        name: "large",
+        what: "four links through one uplink of 1.2, then 4 Mbit/s; one looked at large",
+        run: uplink::large,
     },
 ];
 

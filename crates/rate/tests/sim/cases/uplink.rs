@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use nonstop_rate::{Arbiter, LinkId};
+
 use crate::sim::{
     figures::{Better, Figure, Stretch, at_least, at_most, jain, shown},
     packet::FlowId,
     sender::Source,
-    world::{LinkId, World},
+    world::{self, World},
 };
 
 use super::{Run, freezes, habits};
@@ -14,7 +16,7 @@ use super::{Run, freezes, habits};
 const LINKS: usize = 4;
 
 /// Four links over one uplink, each with a way of its own behind it.
-fn four(run: Run, uplink: &str, behind: &str) -> (World, LinkId, [LinkId; LINKS]) {
+fn four(run: Run, uplink: &str, behind: &str) -> (World, world::LinkId, [world::LinkId; LINKS]) {
     let mut world = World::new(run.seed);
     if run.trace {
         world.trace();
@@ -30,9 +32,22 @@ fn four(run: Run, uplink: &str, behind: &str) -> (World, LinkId, [LinkId; LINKS]
     (world, uplink, ways)
 }
 
+/// Lets one arbiter share out the uplink by these weights.
+fn arbitrate(world: &mut World, weights: [f64; LINKS]) {
+    let mut arbiter = Arbiter::new();
+    world.divide(Box::new(move |now, senders| {
+        for sender in senders {
+            let flow = sender.flow();
+            let report = sender.report(weights[flow]);
+            sender.set_share(arbiter.report(now, LinkId(flow as u64), report));
+        }
+    }));
+}
+
 /// One of four links is squeezed to 300 kb/s: the others go on as they were.
 pub(super) fn squeezed(run: Run) -> Vec<Figure> {
     let (mut world, _, ways) = four(run, "rate=100mbit", "rate=4mbit");
+    arbitrate(&mut world, [1.0; LINKS]);
     world.at(30.0, ways[3], "rate=300kbit");
     let before = targets(&mut world, 20.0, 30.0);
     let after = targets(&mut world, 30.0, 60.0);
@@ -75,9 +90,12 @@ fn targets(world: &mut World, from: f64, to: f64) -> [f64; LINKS] {
     sums
 }
 
-/// Four links through one uplink of 600 kb/s.
-pub(super) fn narrow(run: Run) -> Vec<Figure> {
+/// Four links through one uplink of 600 kb/s, with an arbiter or each for itself.
+pub(super) fn narrow(run: Run, arbiter: bool) -> Vec<Figure> {
     let (mut world, uplink, _) = four(run, "rate=600kbit queue=300ms", "rate=20mbit");
+    if arbiter {
+        arbitrate(&mut world, [1.0; LINKS]);
+    }
     world.run(60.0);
     let log = world.log(uplink);
     let (whole, later) = (
@@ -100,5 +118,37 @@ pub(super) fn narrow(run: Run) -> Vec<Figure> {
         shown("utilisation", "share", Better::Higher, later.filled(6e5)),
         shown("loss", "share", Better::Lower, later.loss()),
         shown("freezes", "", Better::Lower, freezes),
+    ]
+}
+
+/// One is looked at large: it gets the most, and everybody is heard. Then the uplink widens.
+pub(super) fn large(run: Run) -> Vec<Figure> {
+    let (mut world, uplink, _) = four(run, "rate=1200kbit queue=300ms", "rate=20mbit");
+    arbitrate(&mut world, [4.0, 1.0, 1.0, 1.0]);
+    world.at(60.0, uplink, "rate=4mbit");
+    world.run(120.0);
+    let log = world.log(uplink);
+    let (narrow, wide) = (
+        Stretch::new(&log, 20.0, 60.0),
+        Stretch::new(&log, 60.0, 120.0),
+    );
+    let small = (1..LINKS).map(|flow| narrow.rate_of(flow)).sum::<f64>() / 3.0;
+    vec![
+        // Of 1200 kb/s 95 % are given, less 56 of sound each: 523 + 56 against 131 + 56.
+        at_least("large to small", "ratio", 2.5, narrow.rate_of(0) / small),
+        at_most("audio lost", "packets", 0.0, narrow.audio_dropped()),
+        shown(
+            "queue, 95th percentile",
+            "ms",
+            Better::Lower,
+            narrow.queue(0.95),
+        ),
+        shown("utilisation", "share", Better::Higher, narrow.filled(1.2e6)),
+        shown(
+            "rise to 4, 90 %",
+            "s",
+            Better::Lower,
+            wide.reaches(3.6e6, 1.0),
+        ),
     ]
 }
