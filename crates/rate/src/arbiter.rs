@@ -20,14 +20,14 @@ use std::{
 use crate::Bitrate;
 use together::Together;
 
-/// What each link keeps for sound: 32 kb/s of Opus and its headers.
-const SOUND: Bitrate = Bitrate::from_kbps(56);
+/// What each link keeps for sound: 16 kb/s of Opus and its headers.
+const SOUND: Bitrate = Bitrate::from_kbps(40);
 /// How often queues are compared: several times within the rise of a queue.
 const SLOT: Duration = Duration::from_millis(100);
 /// A link that says nothing for this long does not count.
 const STALE: Duration = Duration::from_millis(500);
 /// The uplink is full while the queue of all stands at this.
-const FULL: Duration = Duration::from_millis(30);
+const FULL: Duration = Duration::from_millis(15);
 /// For so long the uplink must be full before its capacity is measured anew.
 const STANDS: Duration = Duration::from_millis(500);
 /// The share of the uplink that is given out: the rest drains what bursts leave behind.
@@ -46,6 +46,8 @@ const BACK: f64 = 0.96;
 /// Links that begin together may all stand before the same uplink: for so long they share this much.
 const BEGINNING: Duration = Duration::from_secs(1);
 const BEGINNERS: Bitrate = Bitrate::from_kbps(1_000);
+/// A link that is about to begin for longer than this has other troubles.
+const EXPECTED: Duration = Duration::from_secs(5);
 /// Nobody was held back for this long: there is room for all, and the links are let go.
 const ROOM: Duration = Duration::from_secs(5);
 /// A link may grow by this much before the others' need counts as much.
@@ -74,6 +76,8 @@ pub struct LinkReport {
 #[derive(Debug, Default)]
 pub struct Arbiter {
     links: BTreeMap<LinkId, Link>,
+    /// Links that have not begun, and since when they are about to.
+    expected: BTreeMap<LinkId, Instant>,
     together: Together,
     uplink: Option<Uplink>,
     /// Those that share it.
@@ -109,10 +113,16 @@ impl Arbiter {
         Self::default()
     }
 
+    /// Learns that a link is about to begin: those that begin together share what is not known yet.
+    pub fn expect(&mut self, now: Instant, link: LinkId) {
+        self.expected.insert(link, now);
+    }
+
     /// Takes in what a link says, and returns the most that it may send, everything counted; nothing
     /// while it shares no full uplink.
     pub fn report(&mut self, now: Instant, link: LinkId, report: LinkReport) -> Option<Bitrate> {
         let new = !self.links.contains_key(&link);
+        self.expected.remove(&link);
         let known = self.links.entry(link).or_insert(Link {
             report,
             began: now,
@@ -134,6 +144,7 @@ impl Arbiter {
     /// Forgets a link that has ended.
     pub fn remove(&mut self, link: LinkId) {
         self.links.remove(&link);
+        self.expected.remove(&link);
         self.together.remove(link);
     }
 
@@ -156,7 +167,9 @@ impl Arbiter {
         let group = self.group(now);
         let shares = self.shares(now, &group);
         let begins = |link: &Link| now.saturating_duration_since(link.began) < BEGINNING;
+        (self.expected).retain(|_, since| now.saturating_duration_since(*since) < EXPECTED);
         let beginners = self.links.values().filter(|link| begins(link)).count();
+        let beginners = beginners + self.expected.len();
         let first = (beginners > 1).then(|| BEGINNERS.scale(1.0 / beginners as f64));
         for (id, link) in &mut self.links {
             let known = shares.get(id).copied();
@@ -345,9 +358,9 @@ mod tests {
     #[test]
     fn sound_comes_first_and_the_rest_goes_by_weight() {
         let group = [(LinkId(1), report(500, 3.0)), (LinkId(2), report(500, 1.0))];
-        assert_eq!(kbps(&fill(512e3, &group)), [356, 156]);
-        assert_eq!(kbps(&fill(112e3, &group)), [56, 56]);
+        assert_eq!(kbps(&fill(480e3, &group)), [340, 140]);
         assert_eq!(kbps(&fill(80e3, &group)), [40, 40]);
+        assert_eq!(kbps(&fill(60e3, &group)), [30, 30]);
     }
 
     #[test]
@@ -363,7 +376,7 @@ mod tests {
             let shares = fill(500e3, &group);
             let sum: f64 = shares.values().sum();
             assert!((sum - 500e3).abs() < 2.0, "{odd}: {shares:?}");
-            assert!(shares.values().all(|share| *share >= 55e3), "{odd}");
+            assert!(shares.values().all(|share| *share >= 39e3), "{odd}");
         }
     }
 }

@@ -139,3 +139,23 @@ fn the_estimate_stays_within_its_limits_whatever_the_network_does() {
         assert!(received.audio > 0, "{words}");
     }
 }
+
+#[test]
+fn four_links_through_one_narrow_uplink_do_not_fight() {
+    for seed in 1..4 {
+        let [lost, queue, jain, ..] = values(case("uplink"), seed)[..] else {
+            panic!("the case has changed")
+        };
+        assert_eq!(lost, Some(0.0), "audio");
+        assert!(queue.is_some_and(|queue| queue < 150.0), "{queue:?} ms");
+        assert!(jain.is_some_and(|jain| jain > 0.95), "{jain:?}");
+    }
+}
+
+#[test]
+fn squeezing_one_link_leaves_the_others_alone() {
+    for seed in 1..4 {
+        let change = values(case("squeezed"), seed)[0];
+        assert!(change.is_some_and(|change| change <= 0.05), "{change:?}");
+    }
+}

@@ -16,9 +16,6 @@ const SPREAD: f64 = 0.18;
 /// A cut in the picture about every so often makes one twice as large.
 const CUT_GAP: f64 = 15.0;
 const CUT_FACTOR: f64 = 2.0;
-/// Below this, video pauses; it resumes a little above.
-const PAUSE: Bitrate = Bitrate::from_kbps(80);
-const RESUME: Bitrate = Bitrate::from_kbps(95);
 
 /// Makes picture sizes.
 #[derive(Debug)]
@@ -30,7 +27,6 @@ pub(crate) struct Encoder {
     settled: f64,
     /// Bytes that pictures so far were smaller than they might have been.
     saved: f64,
-    paused: bool,
 }
 
 impl Encoder {
@@ -41,7 +37,6 @@ impl Encoder {
             target: Bitrate::ZERO,
             settled: 0.0,
             saved: 0.0,
-            paused: false,
         }
     }
 
@@ -54,17 +49,6 @@ impl Encoder {
 
     pub(crate) fn target(&self) -> Bitrate {
         self.target
-    }
-
-    /// Tells whether video pauses for want of rate, and whether it just resumed.
-    pub(crate) fn pause(&mut self) -> (bool, bool) {
-        let before = self.paused;
-        self.paused = self.target < if before { RESUME } else { PAUSE };
-        if before && !self.paused {
-            self.settled = self.target.as_f64();
-            self.saved = 0.0;
-        }
-        (self.paused, before && !self.paused)
     }
 
     /// Returns the size of the next picture, in bytes.

@@ -7,6 +7,7 @@
 //! Everything comes from a seed: the same seed gives the same run. Figures come from the log of
 //! the bottleneck, not from the endpoints.
 
+mod budget;
 pub(crate) mod cases;
 pub(crate) mod encoder;
 pub(crate) mod figures;

@@ -16,17 +16,14 @@ use nonstop_rate::{
 };
 
 use super::{
+    budget::{Budget, PAYLOAD_SHARE},
     encoder::{Encoder, FRAME_GAP},
     packet::{Body, FlowId, Fragment, Media, OVERHEAD, PAYLOAD, Packet},
 };
 
 const AUDIO_GAP: Duration = Duration::from_millis(20);
-/// 32 kb/s of Opus.
-const AUDIO_PAYLOAD: usize = 80;
-/// What sound takes of the estimate, headers counted.
-pub(crate) const SOUND: Bitrate = Bitrate::from_bps(50 * 8 * (AUDIO_PAYLOAD + OVERHEAD) as u64);
-/// What is left of a video packet without its headers.
-const PAYLOAD_SHARE: f64 = PAYLOAD as f64 / (PAYLOAD + OVERHEAD) as f64;
+/// The most that sound takes, headers counted.
+const SOUND: Bitrate = Bitrate::from_kbps(56);
 /// How often the encoder is told the target.
 const STEER_GAP: Duration = Duration::from_millis(50);
 /// A picture is skipped while this much waits in the pacer.
@@ -87,6 +84,8 @@ pub(crate) struct Sender {
     pub(crate) controller: Controller,
     pacer: Pacer<Media>,
     encoder: Encoder,
+    budget: Budget,
+    sound: Bitrate,
     random: Random,
     /// The most that it has use for, and the most that it may send.
     wanted: Bitrate,
@@ -118,6 +117,8 @@ impl Sender {
             controller,
             pacer: Pacer::new(),
             encoder: Encoder::new(source.most, seed ^ 0x5eed),
+            budget: Budget::new(),
+            sound: Bitrate::from_kbps(32),
             random,
             wanted,
             share: None,
@@ -192,13 +193,14 @@ impl Sender {
         }
         if self.next_steer <= now {
             self.next_steer = now + STEER_GAP;
-            self.steer();
+            self.steer(now);
         }
         if self.next_audio <= now {
             self.next_audio += AUDIO_GAP;
             let number = self.sent.audio;
             self.sent.audio += 1;
-            self.push(now, Media::Audio { number }, Class::Audio, AUDIO_PAYLOAD);
+            let payload = (self.sound * AUDIO_GAP).bytes() as usize;
+            self.push(now, Media::Audio { number }, Class::Audio, payload);
         }
         if self.next_frame <= now {
             self.next_frame += FRAME_GAP;
@@ -230,17 +232,19 @@ impl Sender {
         }
     }
 
-    fn steer(&mut self) {
+    fn steer(&mut self, now: Duration) {
         let estimate = self.controller.estimate();
         let allowed = self.share.map_or(estimate, |share| estimate.min(share));
-        self.encoder
-            .set_target((allowed - SOUND).scale(PAYLOAD_SHARE));
+        let paused = self.budget.paused;
+        let (sound, video) = self.budget.share(allowed, now);
+        self.sound = sound;
+        self.encoder.set_target(video);
+        self.wants_keyframe |= paused && !self.budget.paused;
     }
 
     fn picture(&mut self, now: Duration) {
-        let (paused, resumed) = self.encoder.pause();
-        self.wants_keyframe |= resumed || self.pacer.needs_keyframe();
-        if paused {
+        self.wants_keyframe |= self.pacer.needs_keyframe();
+        if self.budget.paused {
             return;
         }
         if !self.pacer.has_room(&self.controller.plan()) {

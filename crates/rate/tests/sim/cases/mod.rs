@@ -116,6 +116,11 @@ pub(crate) const CASES: &[Case] = &[
         run: uplink::squeezed,
     },
     Case {
+        name: "own",
+        what: "four links, each narrow on its own way",
+        run: uplink::own,
+    },
+    Case {
         name: "uplink",
         what: "four links through one 600 kb/s uplink",
         run: |run| uplink::narrow(run, true),
