@@ -109,6 +109,11 @@ impl History {
         results
     }
 
+    /// Forgets what is on its way: it travels a way that is no longer used. Numbers go on.
+    pub fn forget(&mut self) {
+        self.sent.clear();
+    }
+
     fn tell(&mut self, now: Instant, arrivals: &[(usize, Duration)]) -> Vec<PacketResult> {
         let mut results = Vec::with_capacity(arrivals.len());
         let mut arrivals = arrivals.iter().peekable();

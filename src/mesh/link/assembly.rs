@@ -143,6 +143,38 @@ mod tests {
     }
 
     #[test]
+    fn padding_is_part_of_no_picture_wherever_it_comes() {
+        let padding = || packet(1, false, &[]);
+        let input = [
+            padding(),
+            packet(1, false, SPS),
+            packet(1, true, IDR),
+            padding(),
+            // In the middle of a picture, and after one whose mark was not set.
+            packet(2, false, DELTA),
+            packet(2, false, &[]),
+            packet(2, true, DELTA),
+            packet(3, false, DELTA),
+            packet(3, false, &[]),
+            packet(4, true, DELTA),
+            Ordered::Gap,
+            padding(),
+            packet(5, false, SPS),
+            packet(5, true, IDR),
+        ];
+        assert_eq!(
+            units(input),
+            [
+                (1, true, true),
+                (2, false, true),
+                (3, false, true),
+                (4, false, true),
+                (5, true, true)
+            ]
+        );
+    }
+
+    #[test]
     fn after_a_gap_nothing_is_continuous_until_a_keyframe() {
         let input = [
             packet(1, false, SPS),

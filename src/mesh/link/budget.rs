@@ -89,6 +89,13 @@ impl Budget {
         }
     }
 
+    /// Returns the estimate from which on sound is at its best, and pictures have so much.
+    pub(super) fn needed(video: Option<Bitrate>) -> Bitrate {
+        let (sound, _) = SOUND[SOUND.len() - 1];
+        let video = video.map_or(Bitrate::ZERO, |video| video.scale(1.0 / PAYLOAD_SHARE));
+        sound + SOUND_HEADERS + video
+    }
+
     fn pause_or_resume(&mut self, estimate: Bitrate, now: Instant) {
         let (turning, after) = match self.paused {
             false => (estimate < PAUSE_BELOW, PAUSE_AFTER),
@@ -163,6 +170,15 @@ mod tests {
         assert_eq!(share.sound, Bitrate::from_kbps(24));
         assert!(share.video > Bitrate::from_kbps(130));
         assert!(share.video + share.sound + SOUND_HEADERS < Bitrate::from_kbps(200));
+    }
+
+    #[test]
+    fn what_is_needed_is_what_suffices() {
+        let most = Bitrate::from_kbps(1_200);
+        let share = Scene::new().hold(Budget::needed(Some(most)).bps().div_ceil(1_000), 100);
+        assert!(share.video >= most && share.video < most.scale(1.01));
+        assert_eq!(share.sound, Bitrate::from_kbps(32));
+        assert!(Budget::needed(None) < Bitrate::from_kbps(80));
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Depacketiser {
 
 /// Tells whether a payload begins with sequence parameters: then an access unit, and with ours a
 /// keyframe, begins here.
-pub(super) fn begins_keyframe(payload: &[u8]) -> bool {
+pub(crate) fn begins_keyframe(payload: &[u8]) -> bool {
     match payload {
         [first, _, _, inner, ..] if first & 0x1f == STAP_A => inner & 0x1f == SEQUENCE_PARAMETERS,
         [first, ..] => first & 0x1f == SEQUENCE_PARAMETERS,

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_rate::{Bitrate, DataSize};
+use nonstop_rate::Bitrate;
 
 use super::{
     LinkConfig, LinkError, LinkEvent,
@@ -31,8 +31,6 @@ use crate::{
 const KEYFRAME_PAUSE: Duration = Duration::from_millis(300);
 /// The shortest pause between two changes of whether pictures are wanted at all.
 const WANTED_PAUSE: Duration = Duration::from_secs(1);
-/// How long what waits in the pacer may take before pictures are left to the encode thread to skip.
-const MOST_WAITING: Duration = Duration::from_millis(150);
 
 /// What went out so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -197,6 +195,20 @@ impl Outbound {
         self.keyframe_due.get_or_insert(earliest.max(now));
     }
 
+    /// Pictures were dropped on their way out: nothing helps but a keyframe, once there is room for it.
+    pub(super) fn handle_dropped(&mut self, flow: &Flow, now: Instant) {
+        let asked = self.last_keyframe_request;
+        if asked.is_none_or(|asked| now >= asked + KEYFRAME_PAUSE) && flow.has_room() {
+            self.keyframe_due.get_or_insert(now);
+        }
+    }
+
+    /// Returns the most that there is use for: sound, and pictures where they are looked at.
+    pub(super) fn useful(&self) -> Bitrate {
+        let (_, most) = ladder::most(self.max_size, self.current.max_size);
+        Budget::needed(self.wanted.then_some(most))
+    }
+
     /// Tells the encoders what they may spend and what is looked at, and passes on what was asked
     /// for. `wanted` is how large the other side shows our pictures, if it said so. Returns news.
     pub(super) fn steer(
@@ -254,11 +266,6 @@ impl Outbound {
     /// Tells whether pictures pause for want of bandwidth.
     pub(super) fn paused(&self) -> bool {
         self.paused
-    }
-
-    /// Tells whether the pacer has room for another picture.
-    pub(super) fn has_room(flow: &Flow) -> bool {
-        DataSize::from_bytes(flow.waiting()) / flow.estimate() < MOST_WAITING
     }
 
     /// Returns when [`steer`](Self::steer) has something to do besides following the estimate.

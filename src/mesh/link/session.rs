@@ -138,7 +138,7 @@ impl<'a> Session<'a> {
             let now = clock::now();
             self.handle_time(now).await?;
             let connected = self.health.connected();
-            let room = connected && Outbound::has_room(self.peer.flow());
+            let room = connected && self.peer.flow().has_room();
             let mut deadline = self.deadline();
             if connected && !room {
                 deadline = deadline.min(now + ROOM_INTERVAL);
@@ -216,6 +216,9 @@ impl<'a> Session<'a> {
                     .report(&self.clock, &self.peer, now)
                     .await;
             }
+            if self.peer.flow().needs_keyframe() {
+                self.media.outbound.handle_dropped(self.peer.flow(), now);
+            }
             if self.next_steer <= now || self.media.outbound.poll_timeout().is_some() {
                 self.next_steer = now + STEER_INTERVAL;
                 self.steer(now).await;
@@ -233,9 +236,10 @@ impl<'a> Session<'a> {
 
     /// Tells the encoder what it may spend and what is looked at, and the other side what we show.
     async fn steer(&mut self, now: Instant) {
-        let estimate = self.peer.flow().estimate();
+        let target = self.peer.flow().target();
         let wanted = self.media.talk.wanted();
-        let news = self.media.outbound.steer(estimate, wanted, now);
+        let news = self.media.outbound.steer(target, wanted, now);
+        self.peer.flow().set_wanted(self.media.outbound.useful());
         if let Some(event) = news {
             self.tell(event);
         }
@@ -436,6 +440,21 @@ impl<'a> Session<'a> {
             &self.inbound,
             self.peer.flow(),
             &self.media.sources,
+        );
+        let flow = self.peer.flow();
+        tracing::debug!(
+            peer = %self.config.peer,
+            estimate = %flow.estimate(),
+            target = %flow.target(),
+            pace = %flow.pace(),
+            congested = flow.congested(),
+            queue_delay = ?flow.queue_delay(),
+            round_trip = ?flow.round_trip(),
+            waiting = %flow.waiting(),
+            dropped = flow.dropped(),
+            probes = flow.probes(),
+            feedback = flow.feedback(),
+            "rate control"
         );
         let path = self.path.filter(|_| self.health.connected());
         let stats = figures::with_path(stats, path, self.round_trip);

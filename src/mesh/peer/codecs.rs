@@ -1,6 +1,7 @@
 //! What is offered: one codec each for pictures and sound, and the header extensions.
 
 use rtc::{
+    interceptor::StreamInfo,
     peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine},
     rtp_transceiver::rtp_sender::{
         RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability,
@@ -80,6 +81,18 @@ pub(super) fn media_engine() -> Result<MediaEngine> {
     Ok(engine)
 }
 
+/// Returns the number of the header extension that carries transport-wide numbers.
+pub(super) fn transport_wide_extension(info: &StreamInfo) -> Option<u8> {
+    let mut extensions = info.rtp_header_extensions.iter();
+    let extension = extensions.find(|extension| extension.uri == TRANSPORT_CC_URI)?;
+    one_byte(extension.id)
+}
+
+/// One-byte headers (RFC 8285) have the numbers 1 to 14.
+fn one_byte(id: u16) -> Option<u8> {
+    u8::try_from(id).ok().filter(|id| (1..=14).contains(id))
+}
+
 /// The numbers under which header extensions were negotiated for one stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Extensions {
@@ -91,10 +104,7 @@ impl Extensions {
     pub(super) fn from_negotiated(extensions: &[RTCRtpHeaderExtensionParameters]) -> Self {
         let number = |uri: &str| {
             let extension = extensions.iter().find(|extension| extension.uri == uri)?;
-            // One-byte headers (RFC 8285) have the numbers 1 to 14.
-            u8::try_from(extension.id)
-                .ok()
-                .filter(|id| (1..=14).contains(id))
+            one_byte(extension.id)
         };
         Self {
             mid: number(SDES_MID_URI),

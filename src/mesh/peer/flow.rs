@@ -1,28 +1,36 @@
 //! The figures that the connection's own task and the link's task share, without a lock.
 
 use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use nonstop_rate::Bitrate;
+use nonstop_rate::{Bitrate, DataSize};
 
-/// Written by the interceptors, read by the link, and the other way round where it says so.
+/// Written by the connection's task, read by the link, and the other way round where it says so.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
     estimate: AtomicU64,
+    pace: AtomicU64,
+    congested: AtomicBool,
     queue_delay_micros: AtomicU64,
+    /// In microseconds plus one; zero is not known.
+    round_trip: AtomicU64,
     /// Loss in millionths plus one; zero is not known.
     loss: AtomicU32,
+    /// Written by the link: the most that is of use, plus one; zero is not known.
+    wanted: AtomicU64,
+    /// Written by the link: the most that this link may send, plus one; zero is no bound.
+    share: AtomicU64,
     /// Counted by the link: the path changed, delays start afresh.
     path_changes: AtomicU64,
     /// Bytes that wait in the pacer.
     waiting: AtomicU64,
-    /// First transport-wide number that the newest feedback covers, and how many follow.
-    covered: AtomicU32,
-    /// Packets that left, counted from the start.
-    sent: AtomicU64,
-    /// Bytes sent again on request, counted from the start.
+    has_room: AtomicBool,
+    needs_keyframe: AtomicBool,
+    dropped: AtomicU64,
+    probes: AtomicU64,
+    feedback: AtomicU64,
     retransmitted: AtomicU64,
 }
 
@@ -36,14 +44,66 @@ impl Flow {
         self.estimate.store(estimate.bps(), Relaxed);
     }
 
+    /// Returns what this link may send, everything counted: the estimate, within its share.
+    pub(crate) fn target(&self) -> Bitrate {
+        let estimate = self.estimate();
+        load(&self.share).map_or(estimate, |share| estimate.min(Bitrate::from_bps(share)))
+    }
+
+    /// Bounds what this link may send, because others need the same uplink; `None` for no bound.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "links do not share an uplink knowingly yet")
+    )]
+    pub(crate) fn set_share(&self, share: Option<Bitrate>) {
+        store(&self.share, share.map(Bitrate::bps));
+    }
+
+    /// Tells the most that the link has use for, everything counted: no more is probed for.
+    pub(crate) fn set_wanted(&self, wanted: Bitrate) {
+        store(&self.wanted, Some(wanted.bps()));
+    }
+
+    /// Returns the most that there is use for and a right to.
+    pub(super) fn wanted(&self) -> Option<Bitrate> {
+        let bounds = [load(&self.wanted), load(&self.share)];
+        bounds.into_iter().flatten().min().map(Bitrate::from_bps)
+    }
+
+    /// Returns how fast packets leave the pacer while some wait.
+    pub(crate) fn pace(&self) -> Bitrate {
+        Bitrate::from_bps(self.pace.load(Relaxed))
+    }
+
+    pub(super) fn set_pace(&self, pace: Bitrate) {
+        self.pace.store(pace.bps(), Relaxed);
+    }
+
+    /// Tells whether more was sent than the network carries.
+    pub(crate) fn congested(&self) -> bool {
+        self.congested.load(Relaxed)
+    }
+
+    pub(super) fn set_congested(&self, congested: bool) {
+        self.congested.store(congested, Relaxed);
+    }
+
     /// Returns the delay of the standing queue.
     pub(crate) fn queue_delay(&self) -> Duration {
         Duration::from_micros(self.queue_delay_micros.load(Relaxed))
     }
 
     pub(super) fn set_queue_delay(&self, delay: Duration) {
-        let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
-        self.queue_delay_micros.store(micros, Relaxed);
+        self.queue_delay_micros.store(micros(delay), Relaxed);
+    }
+
+    /// Returns how long a packet and the feedback that speaks of it take.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        load(&self.round_trip).map(Duration::from_micros)
+    }
+
+    pub(super) fn set_round_trip(&self, round_trip: Option<Duration>) {
+        store(&self.round_trip, round_trip.map(micros));
     }
 
     /// Returns the share of sent packets that were lost lately, 0.0 to 1.0.
@@ -57,7 +117,7 @@ impl Flow {
         self.loss.store(stored, Relaxed);
     }
 
-    /// Tells the estimator that packets travel another way now, or again after a pause.
+    /// Tells rate control that packets travel another way now, or again after a pause.
     pub(crate) fn path_changed(&self) {
         self.path_changes.fetch_add(1, Relaxed);
     }
@@ -66,35 +126,61 @@ impl Flow {
         self.path_changes.load(Relaxed)
     }
 
-    /// Returns how many bytes wait in the pacer.
-    pub(crate) fn waiting(&self) -> u64 {
-        self.waiting.load(Relaxed)
+    /// Returns how much waits in the pacer.
+    pub(crate) fn waiting(&self) -> DataSize {
+        DataSize::from_bytes(self.waiting.load(Relaxed))
     }
 
-    pub(super) fn set_waiting(&self, bytes: u64) {
-        self.waiting.store(bytes, Relaxed);
+    pub(super) fn set_waiting(&self, waiting: DataSize) {
+        self.waiting.store(waiting.bytes(), Relaxed);
     }
 
-    pub(super) fn set_covered(&self, first: u16, many: u16) {
-        self.covered
-            .store(u32::from(first) << 16 | u32::from(many), Relaxed);
+    /// Tells whether another picture would leave soon: otherwise it had better not be encoded.
+    pub(crate) fn has_room(&self) -> bool {
+        self.has_room.load(Relaxed)
     }
 
-    /// Tells whether the newest feedback says anything about the packet with this number.
-    pub(super) fn covers(&self, number: u16) -> bool {
-        let covered = self.covered.load(Relaxed);
-        number.wrapping_sub((covered >> 16) as u16) < covered as u16
+    pub(super) fn set_has_room(&self, has_room: bool) {
+        self.has_room.store(has_room, Relaxed);
     }
 
-    pub(super) fn sent(&self) -> u64 {
-        self.sent.load(Relaxed)
+    /// Tells whether pictures were dropped on their way out, so that only a keyframe is of use.
+    pub(crate) fn needs_keyframe(&self) -> bool {
+        self.needs_keyframe.load(Relaxed)
     }
 
-    pub(super) fn add_sent(&self) {
-        self.sent.fetch_add(1, Relaxed);
+    pub(super) fn set_needs_keyframe(&self, needs_keyframe: bool) {
+        self.needs_keyframe.store(needs_keyframe, Relaxed);
     }
 
-    /// Returns how many bytes were sent again so far.
+    /// Returns how many packets were not sent, counted from the start.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    pub(super) fn set_dropped(&self, packets: u64) {
+        self.dropped.store(packets, Relaxed);
+    }
+
+    /// Returns how many probes were sent, counted from the start.
+    pub(crate) fn probes(&self) -> u64 {
+        self.probes.load(Relaxed)
+    }
+
+    pub(super) fn add_probe(&self) {
+        self.probes.fetch_add(1, Relaxed);
+    }
+
+    /// Returns how many feedback messages came, counted from the start.
+    pub(crate) fn feedback(&self) -> u64 {
+        self.feedback.load(Relaxed)
+    }
+
+    pub(super) fn add_feedback(&self) {
+        self.feedback.fetch_add(1, Relaxed);
+    }
+
+    /// Returns how many bytes were sent again, counted from the start.
     pub(crate) fn retransmitted(&self) -> u64 {
         self.retransmitted.load(Relaxed)
     }
@@ -102,4 +188,16 @@ impl Flow {
     pub(super) fn add_retransmitted(&self, bytes: u64) {
         self.retransmitted.fetch_add(bytes, Relaxed);
     }
+}
+
+fn load(stored: &AtomicU64) -> Option<u64> {
+    stored.load(Relaxed).checked_sub(1)
+}
+
+fn store(stored: &AtomicU64, value: Option<u64>) {
+    stored.store(value.map_or(0, |value| value.saturating_add(1)), Relaxed);
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,9 @@
 //! One webrtc-rs peer connection, set up our way: the only place that names webrtc-rs.
 //!
 //! ```text
-//! link ─ send ─▶ responder ─ pacer ─ transport-wide number ─ history ─▶ SRTP ─▶ network
-//! link ◀─ tap ─ reports ─ arrival recorder ─ feedback to the estimator ◀─ SRTP ◀─ network
+//! link ─ send ─────────────────────▶ sender: pace, number, count ─▶ SRTP ─▶ network
+//!                    reporter: what arrived ─┘ ▲ feedback, NACK
+//! link ◀─ tap ─ reports ─ reporter ◀───────────┴─── SRTP ◀─ network
 //! ```
 //!
 //! Invariant: nothing here waits for the link. Events and packets go into bounded channels, and
@@ -10,25 +11,27 @@
 
 mod beside;
 mod codecs;
-mod estimator;
+mod feedback;
 mod flow;
 pub(crate) mod negotiation;
-mod pacer;
+mod padding;
+mod reporter;
+mod resend;
+mod sender;
 mod sockets;
 mod streams;
 mod tap;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use nonstop_rate::Limits;
+use nonstop_rate::{DataSize, Limits};
 use nonstop_wire::IceServer;
 use rtc::{
     ice::mdns::MulticastDnsMode,
-    interceptor::{
-        CongestionControlBuilder, NackResponderBuilder, ReceiverReportBuilder, Slot,
-        TwccReceiverBuilder, TwccSenderBuilder,
-    },
+    interceptor::{ReceiverReportBuilder, Slot},
     peer_connection::{
         configuration::{
             RTCConfigurationBuilder, RTCIceTransportPolicy, RTCOfferOptions,
@@ -53,12 +56,10 @@ pub(crate) use streams::RtpOut;
 use streams::Stream;
 pub(crate) use tap::{Kind, Received, RtpIn};
 
-/// How often the other side hears which packets arrived.
-const FEEDBACK_INTERVAL: Duration = Duration::from_millis(60);
+/// What a packet costs beyond its RTP bytes: IPv4 20, UDP 8, SRTP authentication tag 10.
+const OVERHEAD: DataSize = DataSize::from_bytes(38);
 /// How long the connection's task gets to send what was said last.
 const LAST_WORDS: Duration = Duration::from_millis(30);
-/// How many sent packets are kept to be sent again: 3 s at 3 Mb/s.
-const HISTORY: u16 = 1024;
 /// How far behind the newest packet one may come and is not taken for a replay: one that was
 /// sent again is late by design (the default of 64 drops most of them).
 const REPLAY_WINDOW: usize = 4096;
@@ -128,25 +129,10 @@ impl Peer {
 
     async fn build(config: PeerConfig) -> webrtc::error::Result<Self> {
         let flow = Arc::new(Flow::default());
-        let estimator = estimator::Estimator::new(config.limits, Arc::clone(&flow));
+        let sender = sender::Sender::new(config.limits, Arc::clone(&flow));
         let registry = Registry::new()
-            .with(Slot::from(500), estimator::Coverage::new(Arc::clone(&flow)))
-            .with(
-                Slot::CongestionControl,
-                CongestionControlBuilder::new(estimator).build(),
-            )
-            .with(Slot::TwccSender, TwccSenderBuilder::new().build())
-            .with(Slot::Pacer, pacer::Pacer::new(Arc::clone(&flow)))
-            .with(
-                Slot::NackResponder,
-                NackResponderBuilder::new().with_size(HISTORY).build(),
-            )
-            .with(
-                Slot::TwccReceiver,
-                TwccReceiverBuilder::new()
-                    .with_interval(FEEDBACK_INTERVAL)
-                    .build(),
-            )
+            .with(Slot::Pacer, sender)
+            .with(Slot::TwccReceiver, reporter::Reporter::new())
             .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
             .with(Slot::from(12_500), tap::Tap::new(config.received));
         let policy = match config.relayed_only {

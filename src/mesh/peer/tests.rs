@@ -1,0 +1,184 @@
+//! Two connections in one process, over real sockets on loopback.
+
+use bytes::Bytes;
+use nonstop_rate::Bitrate;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct End {
+    peer: Peer,
+    events: mpsc::Receiver<PeerEvent>,
+    received: mpsc::Receiver<Received>,
+}
+
+impl End {
+    async fn open(start: Bitrate) -> Self {
+        let (events_in, events) = mpsc::channel(128);
+        let (received_in, received) = mpsc::channel(4_096);
+        let config = PeerConfig {
+            ice_servers: Vec::new(),
+            relayed_only: false,
+            limits: Limits {
+                start,
+                ..Limits::default()
+            },
+            events: events_in,
+            received: received_in,
+        };
+        Self {
+            peer: Peer::open(config).await.expect("loopback is there"),
+            events,
+            received,
+        }
+    }
+
+    async fn send_picture(&mut self, timestamp: u32, size: usize) {
+        // A sequence parameter set: as good as any keyframe for whoever does not decode it.
+        self.peer
+            .video
+            .send(RtpOut {
+                timestamp,
+                marker: true,
+                payload: Bytes::from(vec![0x67; size]),
+                level: None,
+            })
+            .await;
+    }
+
+    async fn send_sound(&mut self, timestamp: u32) {
+        self.peer
+            .audio
+            .send(RtpOut {
+                timestamp,
+                marker: false,
+                payload: Bytes::from_static(&[1; 80]),
+                level: None,
+            })
+            .await;
+    }
+
+    /// Returns the packets of pictures that came: sequence number and size.
+    fn pictures(&mut self) -> Vec<(u16, usize)> {
+        let received = std::iter::from_fn(|| self.received.try_recv().ok());
+        received
+            .filter_map(|received| match received {
+                Received::Rtp(Kind::Video, packet) => Some((packet.sequence, packet.payload.len())),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+async fn connected(start: Bitrate) -> (End, End) {
+    let (mut one, mut two) = (End::open(start).await, End::open(start).await);
+    let offer = one.peer.offer(false).await.expect("we can offer");
+    let answer = two.peer.accept(offer).await.expect("it is ours");
+    one.peer.apply(answer).await.expect("it is ours");
+    let mut up = (false, false);
+    let connect = async {
+        while up != (true, true) {
+            tokio::select! {
+                Some(event) = one.events.recv() => match event {
+                    PeerEvent::Candidate(candidate) => drop(two.peer.add(candidate).await),
+                    event => up.0 |= matches!(event, PeerEvent::Connected),
+                },
+                Some(event) = two.events.recv() => match event {
+                    PeerEvent::Candidate(candidate) => drop(one.peer.add(candidate).await),
+                    event => up.1 |= matches!(event, PeerEvent::Connected),
+                },
+            }
+        }
+    };
+    timeout(PATIENCE, connect).await.expect("they connect");
+    one.peer.learn_streams().await.expect("they are negotiated");
+    two.peer.learn_streams().await.expect("they are negotiated");
+    (one, two)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feedback_comes_soon_and_as_often_as_it_is_worth() {
+    let (mut one, _two) = connected(Bitrate::from_kbps(4_000)).await;
+    let flow = Arc::clone(one.peer.flow());
+    let begun = clock::now();
+    one.send_picture(0, 1_000).await;
+    while flow.feedback() == 0 {
+        sleep(Duration::from_millis(1)).await;
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    assert!(
+        begun.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(
+        flow.round_trip()
+            .is_none_or(|trip| trip < Duration::from_millis(500))
+    );
+
+    // Sound alone, then sound and 1 Mb/s of pictures; how far apart is feedback in the last second?
+    let mut pauses = Vec::new();
+    for pictures in [false, true] {
+        let mut before = 0;
+        let mut since = clock::now();
+        for step in 0..200 {
+            if step == 100 {
+                (before, since) = (flow.feedback(), clock::now());
+            }
+            if step % 2 == 0 {
+                one.send_sound(step * 480).await;
+            }
+            if pictures {
+                one.send_picture(90_000 + step * 900, 1_100).await;
+            }
+            sleep(Duration::from_millis(9)).await;
+        }
+        let many = flow.feedback() - before;
+        pauses.push(since.elapsed() / u32::try_from(many.max(1)).expect("a few hundred"));
+    }
+    println!("pause between feedback: {pauses:?}");
+    assert!(pauses[0] <= Duration::from_millis(130), "{pauses:?}");
+    assert!(pauses[1] >= Duration::from_millis(18), "{pauses:?}");
+    assert!(pauses[1] <= Duration::from_millis(35), "{pauses:?}");
+    assert_eq!(flow.loss(), Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dropped_leaves_no_hole_and_a_keyframe_is_asked_for() {
+    let (mut one, mut two) = connected(Bitrate::from_kbps(100)).await;
+    let flow = Arc::clone(one.peer.flow());
+    // Much more than can leave in a quarter of a second.
+    for part in 0..100_000 / 1_000 {
+        one.send_picture(part, 1_000).await;
+    }
+    let waits = async {
+        while flow.waiting().bytes() > 0 || flow.dropped() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, waits)
+        .await
+        .expect("nothing waits for long");
+    assert!(flow.needs_keyframe());
+    one.send_picture(1_000, 10).await;
+    let mut pictures = Vec::new();
+    let arrives = async {
+        while pictures.last().is_none_or(|(_, size)| *size != 10) {
+            sleep(Duration::from_millis(5)).await;
+            pictures.extend(two.pictures());
+            pictures.retain(|(_, size)| *size > 0);
+        }
+    };
+    timeout(PATIENCE, arrives)
+        .await
+        .expect("the keyframe arrives");
+    assert!(!flow.needs_keyframe());
+    assert!(pictures.len() < 90, "{}", pictures.len());
+    assert!(
+        pictures
+            .windows(2)
+            .all(|pair| pair[1].0.wrapping_sub(pair[0].0) < 30)
+    );
+}
