@@ -234,6 +234,7 @@ impl Sender {
             true => Class::Audio,
             false => self.class(&packet),
         };
+        self.listen();
         let plan = self.controller.plan();
         if !self.pacer.push(now, packet, size, class, &plan) {
             tracing::trace!("a packet belongs to a picture that cannot be shown");

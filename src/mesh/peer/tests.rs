@@ -149,6 +149,7 @@ async fn feedback_comes_soon_and_as_often_as_it_is_worth() {
 async fn what_is_dropped_leaves_no_hole_and_a_keyframe_is_asked_for() {
     let (mut one, mut two) = connected(Bitrate::from_kbps(100)).await;
     let flow = Arc::clone(one.peer.flow());
+    flow.set_wanted(Bitrate::from_kbps(100));
     // Much more than can leave in a quarter of a second.
     for part in 0..100_000 / 1_000 {
         one.send_picture(part, 1_000).await;
@@ -179,6 +180,30 @@ async fn what_is_dropped_leaves_no_hole_and_a_keyframe_is_asked_for() {
     assert!(
         pictures
             .windows(2)
-            .all(|pair| pair[1].0.wrapping_sub(pair[0].0) < 30)
+            .all(|pair| pair[1].0.wrapping_sub(pair[0].0) == 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_probes_and_the_padding_has_its_place() {
+    let start = Bitrate::from_kbps(300);
+    let (mut one, mut two) = connected(start).await;
+    let flow = Arc::clone(one.peer.flow());
+    let mut pictures = Vec::new();
+    for step in 0..100 {
+        one.send_picture(step * 3_000, 400).await;
+        one.send_sound(step * 960).await;
+        sleep(Duration::from_millis(20)).await;
+        pictures.extend(two.pictures());
+    }
+    println!("{} probes, {}", flow.probes(), flow.estimate());
+    assert!(flow.probes() >= 2, "{}", flow.probes());
+    assert!(flow.estimate() > start, "{}", flow.estimate());
+    let padding = pictures.iter().filter(|(_, size)| *size == 0).count();
+    assert!(padding >= 3, "{padding} of {}", pictures.len());
+    assert!(
+        pictures
+            .windows(2)
+            .all(|pair| pair[1].0.wrapping_sub(pair[0].0) == 1)
     );
 }
