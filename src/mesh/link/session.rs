@@ -12,7 +12,6 @@ use super::{
     LinkConfig, LinkError, LinkEvent, Path, PathPolicy, figures,
     health::{Health, Verdict},
     inbound::Inbound,
-    outbound::Outbound,
     remote_clock::NtpClock,
     task::Media,
 };
