@@ -154,7 +154,7 @@ impl Person {
         (self.stage == Stage::Connected).then(|| self.meter.suffers())
     }
 
-    /// Takes how large they are shown.
+    /// Takes how large they are shown, 0x0 where they are not.
     pub(super) fn set_viewed(&mut self, size: Size) {
         self.viewed = Some(size);
     }
@@ -194,8 +194,10 @@ impl Person {
 
     fn take_figures(&mut self, stats: &LinkStats, now: Instant) {
         self.history.push(Sample::of(stats, now));
+        // Who is not shown is asked for no pictures, and sends none.
+        let shown = self.viewed.is_none_or(|size| size.pixels() > 0);
         let around = Circumstances {
-            camera: self.camera(),
+            camera: self.camera() && shown,
             viewed: self.viewed,
             paused: self.video_paused.is_some(),
         };

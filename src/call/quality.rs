@@ -30,6 +30,9 @@ const FRAME_RATE: [f32; 2] = [12.0, 5.0];
 const PIXELS: [f64; 2] = [0.3, 0.1];
 /// Where no more than this is left for our picture, it is smaller than 640x360, or barely moves.
 const TARGET: [Bitrate; 2] = [Bitrate::from_kbps(280), Bitrate::from_kbps(120)];
+/// With this much left for it our picture is 960x540 and no smaller than anybody would notice, so
+/// where it is smaller it is because it is shown smaller.
+const AMPLE: Bitrate = Bitrate::from_kbps(650);
 /// A picture this large is none that had to be made small, whatever else it could be.
 const LARGE_ENOUGH: Size = Size::new(640, 360);
 /// What a link spends beside pictures: sound, repair and headers.
@@ -132,7 +135,7 @@ impl QualityMeter {
         };
         let sends = stats.video_sent.is_some_and(|rate| rate.bps() > 0);
         let room = estimate.saturating_sub(BESIDE);
-        if !sends || target.scale(1.4) < room {
+        if !sends || target >= AMPLE || target.scale(1.4) < room {
             return 0;
         }
         let narrow = TARGET.iter().filter(|bound| target < **bound).count();
@@ -323,6 +326,7 @@ mod tests {
     fn our_picture_is_marked_where_the_room_is_small_and_not_where_it_is_shown_small() {
         assert_eq!(cause(&sending(200, 300), CAMERA), Some(Cause::Upload));
         assert_eq!(cause(&sending(200, 2_500), CAMERA), None);
+        assert_eq!(cause(&sending(2_000, 2_300), CAMERA), None, "shown small");
         let mut meter = QualityMeter::default();
         assert_eq!(run(&mut meter, &sending(90, 150), 2), Quality::Poor);
         let off = LinkStats {

@@ -245,6 +245,14 @@ impl App {
 }
 
 impl eframe::App for App {
+    /// Called also while the window is hidden, when nothing is painted.
+    fn logic(&mut self, context: &Context, _frame: &mut eframe::Frame) {
+        let hidden = context.input(|input| input.viewport().visible()) == Some(false);
+        if hidden && let Some(command) = self.meeting.hidden() {
+            self.commands.send(command);
+        }
+    }
+
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         self.paint(ui);
     }

@@ -26,11 +26,13 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Asks for something.
-    pub(super) fn send(&self, command: Command) {
-        if !self.commands.send(command) {
+    /// Asks for something. Returns whether somebody will hear it.
+    pub(super) fn send(&self, command: Command) -> bool {
+        let sent = self.commands.send(command);
+        if !sent {
             tracing::warn!("a command was refused: the queue is full, or nobody is listening");
         }
+        sent
     }
 
     /// Changes the settings, and asks for them to be taken into force.

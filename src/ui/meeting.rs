@@ -14,6 +14,7 @@ use super::{
     shortcuts::Shortcut,
     theme::{self, TOKENS, space},
     tile,
+    viewed::{Outcome, Viewed},
     widgets::{self, Button, Tone},
 };
 use crate::{
@@ -38,12 +39,19 @@ pub(super) struct Meeting {
     touched: Option<f64>,
     copied: Option<f64>,
     diagnostics: Diagnostics,
+    viewed: Viewed,
 }
 
 impl Meeting {
     /// Opens the figures of all connections, or closes them.
     pub(super) fn toggle_diagnostics(&mut self) {
         self.diagnostics.toggle();
+    }
+
+    /// The window is hidden. Returns what to tell the call about it, if anything.
+    pub(super) fn hidden(&mut self) -> Option<Command> {
+        let told = self.viewed.hidden(clock::since_start());
+        told.then(|| Command::Viewed(Vec::new()))
     }
 }
 
@@ -73,6 +81,10 @@ pub(super) fn meeting_ui(
     );
     if !covered {
         people_ui(ui, stage, call, desk, copied, &mut asked);
+    }
+    if ui.input(|input| input.viewport().visible()) != Some(false) {
+        note_sizes(ui, stage, call, &mut state.viewed);
+        tell_sizes(ui, &mut state.viewed, desk);
     }
 
     let shown = bars_shown(ui, state, call, now);
@@ -174,6 +186,28 @@ fn people_ui(
         }
     }
     tile::own_ui(ui, own, me, desk);
+}
+
+/// Notes how large everybody is shown: also where the panel lies over them for a moment, whose
+/// closing must not find their pictures gone.
+fn note_sizes(ui: &Ui, stage: Rect, call: &CallView, viewed: &mut Viewed) {
+    let places = grid::layout(stage, call.participants.len(), space::SMALL);
+    for (participant, place) in call.participants.iter().zip(places) {
+        viewed.note(participant.id, place.size(), ui.pixels_per_point());
+    }
+}
+
+/// Tells the call how large everybody is shown, where that changed.
+fn tell_sizes(ui: &Ui, viewed: &mut Viewed, desk: &Desk<'_>) {
+    match viewed.painted(clock::since_start()) {
+        Outcome::Nothing => {}
+        Outcome::Wait(time) => ui.ctx().request_repaint_after(time),
+        Outcome::Tell(sizes) => {
+            if !desk.send(Command::Viewed(sizes)) {
+                viewed.refused();
+            }
+        }
+    }
 }
 
 /// Says that nobody else is here yet, and what to do about it.

@@ -31,6 +31,7 @@ mod shortcuts;
 mod theme;
 mod tile;
 mod video_paint;
+mod viewed;
 mod wake;
 mod widgets;
 

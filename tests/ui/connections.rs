@@ -227,3 +227,30 @@ fn a_tile_says_that_its_picture_is_paused_and_why() {
     let tile = window.tiles().next().expect("a tile");
     assert_eq!(tile, "Ada Lovelace, camera off");
 }
+
+#[test]
+fn the_call_is_told_how_large_everybody_is_shown_and_once() {
+    let mut window = Window::open(call(2));
+    let told = window.viewed();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let ids: Vec<u64> = told[0].iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, [1, 2]);
+    for (_, size) in &told[0] {
+        let place = f64::from(size.width) / f64::from(size.height);
+        assert!((place - 16.0 / 9.0).abs() < 0.02, "{size}");
+        assert!(size.width > 500, "{size}");
+    }
+    window.pass(Duration::from_secs(3));
+    assert!(window.viewed().is_empty());
+}
+
+#[test]
+fn a_hidden_window_says_that_nobody_is_shown() {
+    let mut window = Window::open(call(1));
+    let shown = window.viewed();
+    window.minimise(true);
+    assert_eq!(window.viewed(), [Vec::new()]);
+    std::thread::sleep(Duration::from_millis(500));
+    window.minimise(false);
+    assert_eq!(window.viewed(), shown);
+}

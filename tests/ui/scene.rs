@@ -111,8 +111,31 @@ impl Window {
         self.harness.query_by_label(label).is_some()
     }
 
+    /// Returns what was asked for, but for how large people are shown, which any paint may tell.
     pub(crate) fn commands(&mut self) -> Vec<Command> {
+        let mut commands = self.told();
+        commands.retain(|command| !matches!(command, Command::Viewed(_)));
+        commands
+    }
+
+    /// Returns what was told of how large people are shown.
+    pub(crate) fn viewed(&mut self) -> Vec<Vec<(u64, Size)>> {
+        let sizes = |command| match command {
+            Command::Viewed(sizes) => Some(sizes),
+            _ => None,
+        };
+        self.told().into_iter().filter_map(sizes).collect()
+    }
+
+    fn told(&mut self) -> Vec<Command> {
         std::iter::from_fn(|| self.arrived.try_recv().ok()).collect()
+    }
+
+    pub(crate) fn minimise(&mut self, minimised: bool) {
+        let viewports = &mut self.harness.input_mut().viewports;
+        let viewport = viewports.get_mut(&egui::ViewportId::ROOT);
+        viewport.expect("the window").minimized = Some(minimised);
+        self.run();
     }
 
     pub(crate) fn copied(&self) -> bool {

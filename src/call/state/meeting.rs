@@ -183,10 +183,9 @@ impl State {
         let sizes: Vec<_> = sizes
             .map(|(id, size)| (ParticipantId::from_bits(*id), *size))
             .collect();
-        for (id, size) in &sizes {
-            if let Some(person) = call.people.iter_mut().find(|person| person.id() == *id) {
-                person.set_viewed(*size);
-            }
+        for person in &mut call.people {
+            let shown = sizes.iter().find(|(id, _)| *id == person.id());
+            person.set_viewed(shown.map_or(Size::new(0, 0), |(_, size)| *size));
         }
         if call.viewed.as_ref() != Some(&sizes) {
             call.viewed = Some(sizes.clone());

@@ -136,3 +136,22 @@ fn a_connection_that_is_being_restored_says_nothing_of_the_others() {
     story.seconds(10, &[LOSSY]);
     assert!(story.texts()[0].starts_with("The connection to Grace is slow."));
 }
+
+#[test]
+fn a_hidden_window_does_not_mistake_missing_pictures_for_a_bad_connection() {
+    let mut story = Story::connected_with(&["Grace"]);
+    let still = LinkStats {
+        received_size: Some(Size::new(1280, 720)),
+        decoded_fps: Some(0.0),
+        ..LinkStats::default()
+    };
+    let second = |story: &mut Story| {
+        story.news(1, LinkNews::Stats(Box::new(still.clone())));
+        story.passes(SECOND);
+        story.people()[0].quality
+    };
+    assert_eq!(second(&mut story), Quality::Poor, "pictures are expected");
+    story.command(Command::Viewed(Vec::new()));
+    let hidden = (0..6).map(|_| second(&mut story)).last();
+    assert_eq!(hidden, Some(Quality::Good));
+}
