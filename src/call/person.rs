@@ -46,6 +46,7 @@ pub(super) struct Person {
     meter: QualityMeter,
     judgement: Judgement,
     video_paused: Option<PauseReason>,
+    sending_paused: bool,
     viewed: Option<Size>,
     history: History,
 }
@@ -75,6 +76,7 @@ impl Person {
             meter: QualityMeter::default(),
             judgement: Judgement::default(),
             video_paused: None,
+            sending_paused: false,
             viewed: None,
             history: History::default(),
         }
@@ -119,10 +121,9 @@ impl Person {
             LinkNews::PicturesPaused(Why::Unknown) | LinkNews::PicturesResumed => {
                 self.video_paused = None;
             }
-            LinkNews::Interrupted
-            | LinkNews::FirstAudio { .. }
-            | LinkNews::VideoPaused
-            | LinkNews::VideoResumed => {}
+            LinkNews::VideoPaused => self.sending_paused = true,
+            LinkNews::VideoResumed => self.sending_paused = false,
+            LinkNews::Interrupted | LinkNews::FirstAudio { .. } => {}
         }
     }
 
@@ -194,12 +195,14 @@ impl Person {
 
     fn take_figures(&mut self, stats: &LinkStats, now: Instant) {
         self.history.push(Sample::of(stats, now));
+        // A new link begins with pictures, without a word about it.
+        self.sending_paused &= stats.video_sent.is_none_or(|rate| rate.bps() == 0);
         // Who is not shown is asked for no pictures, and sends none.
         let shown = self.viewed.is_none_or(|size| size.pixels() > 0);
         let around = Circumstances {
             camera: self.camera() && shown,
             viewed: self.viewed,
-            paused: self.video_paused.is_some(),
+            paused: self.video_paused.is_some() || self.sending_paused,
         };
         self.judgement = self.meter.update(stats, around);
     }

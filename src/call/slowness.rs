@@ -89,7 +89,9 @@ impl SlowWatch {
         let heard = self.heard.iter().find(|heard| heard.slow == spell.slow);
         let since = match heard {
             Some(heard) => heard.said,
-            None if now.saturating_duration_since(spell.since) >= SPEAK_AFTER => {
+            None if slow == Some(spell.slow)
+                && now.saturating_duration_since(spell.since) >= SPEAK_AFTER =>
+            {
                 self.heard.push(Heard {
                     slow: spell.slow,
                     said: now,

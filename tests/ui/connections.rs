@@ -114,6 +114,8 @@ fn the_panel_asks_for_one_paint_a_second() {
     view.me.picture = None;
     let mut window = Window::open(view);
     window.press(KEYS, Key::D);
+    // The tiles made room for the panel: their new size is told first.
+    std::thread::sleep(Duration::from_millis(600));
     window.pass(Duration::from_secs(5));
     let outputs = &window.harness.output().viewport_output;
     let soonest = outputs.values().map(|output| output.repaint_delay).min();

@@ -155,3 +155,22 @@ fn a_hidden_window_does_not_mistake_missing_pictures_for_a_bad_connection() {
     let hidden = (0..6).map(|_| second(&mut story)).last();
     assert_eq!(hidden, Some(Quality::Good));
 }
+
+#[test]
+fn our_own_pause_counts_as_much_as_theirs_and_ends_with_the_first_picture() {
+    let mut story = Story::connected_with(&["Grace"]);
+    let sending = |kbps| LinkStats {
+        video_sent: Some(Bitrate::from_kbps(kbps)),
+        ..LinkStats::default()
+    };
+    let pass = |story: &mut Story, seconds: usize, kbps| {
+        for _ in 0..seconds {
+            story.news(1, LinkNews::Stats(Box::new(sending(kbps))));
+            story.passes(SECOND);
+        }
+        story.people()[0].cause
+    };
+    story.news(1, LinkNews::VideoPaused);
+    assert_eq!(pass(&mut story, 3, 0), Some(Cause::Paused));
+    assert_eq!(pass(&mut story, 6, 300), None);
+}
