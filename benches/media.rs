@@ -1,4 +1,5 @@
-//! What a picture costs: CPU time a frame of each step from camera to screen.
+//! What a picture costs: CPU time a frame of each step from camera to screen, and of the encoders
+//! of a call of five on equal links beside those of a call of two.
 //!
 //! Prints a table and writes `target/bench/media.json`. Times are those of this thread on the CPU
 //! (from the kernel's own count), so that other programs disturb little.
@@ -7,14 +8,16 @@ use std::{
     fs,
     hint::black_box,
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
 use nonstop::{
     clock,
     media::{
-        Size, VideoFrame,
+        Size, VideoFrame, VideoSource,
         video::{
+            Capture, EncodeControl, Renditions,
             convert::{Packing, to_i420},
             decoder::Decoder,
             encoder::Encoder,
@@ -30,6 +33,11 @@ const RUNS: usize = 5;
 const FRAMES: u32 = 60;
 const LARGE: Size = Size::new(1280, 720);
 const MIDDLE: Size = Size::new(640, 360);
+
+/// How much more CPU the encoders of five people on equal links may take than those of two.
+const MOST_RATIO: f64 = 1.3;
+/// How long a call's encoders are watched.
+const WATCHED: Duration = Duration::from_secs(3);
 
 fn main() {
     let mut rows = Vec::new();
@@ -47,6 +55,18 @@ fn main() {
             "bound": bound, "better": "lower", "runs": RUNS, "peer": null,
         }));
     }
+    let mut ratios: Vec<f64> = (0..RUNS).map(|_| encoders(4) / encoders(1)).collect();
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios[RUNS / 2];
+    println!(
+        "{:<34} {ratio:>9.3} {MOST_RATIO:>7.1}",
+        "encoders of 5 people / of 2"
+    );
+    rows.push(json!({
+        "case": "encoders of 5 people on equal links, against 2", "figure": "cpu_ratio",
+        "value": ratio, "unit": "times", "bound": MOST_RATIO, "better": "lower", "runs": RUNS,
+        "peer": null,
+    }));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     let text = serde_json::to_string_pretty(&rows).expect("plain values");
     let written =
@@ -144,6 +164,52 @@ fn encode(size: Size, kbps: u64) -> f64 {
         let encoded = encoder.encode(&pictures[index as usize]);
         black_box(encoded.expect("it encodes"));
     })
+}
+
+/// Returns the CPU milliseconds a picture that the threads of a call's encoders take, whose pictures
+/// go to so many others on equal links.
+fn encoders(others: usize) -> f64 {
+    let camera = Capture::start(VideoSource::TestCard, LARGE, 30);
+    let renditions = Renditions::new(camera.frames());
+    let control = EncodeControl {
+        target: Bitrate::from_kbps(2_000),
+        max_size: LARGE,
+        keyframe_requests: 0,
+        active: true,
+    };
+    let join = |_| renditions.join(control).expect("there are threads");
+    let mut members: Vec<_> = (0..others).map(join).collect();
+    let mut watch = |time| {
+        let end = clock::now() + time;
+        while clock::now() < end {
+            for member in &mut members {
+                while member.pictures.try_recv().is_ok() {}
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        let stats = members[0].stats.newest().expect("it has begun");
+        (threads_time(&["encode", "renditions"]), stats.frames)
+    };
+    let (time, frames) = watch(Duration::from_millis(500));
+    let (time_after, frames_after) = watch(WATCHED);
+    let spent = (time_after - time).as_secs_f64() * 1e3;
+    drop((members, renditions));
+    // The threads end by themselves; the next measurement must not meet them.
+    thread::sleep(Duration::from_millis(300));
+    spent / (frames_after - frames).max(1) as f64
+}
+
+/// Returns how long the threads of this process whose names begin so have been on a CPU; nothing
+/// where the kernel does not tell.
+fn threads_time(names: &[&str]) -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let nanos = tasks.flatten().filter_map(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        names.iter().find(|begin| name.starts_with(**begin))?;
+        let line = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        line.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
 fn decode(size: Size, kbps: u64) -> f64 {

@@ -530,3 +530,19 @@ fn settings_that_cannot_be_read_or_saved_are_said() {
     story.state.handle_saved(Err(full));
     assert!(story.texts()[0].contains("could not be saved"));
 }
+
+#[test]
+fn what_the_window_shows_is_told_once_and_repaints_nothing() {
+    let mut story = Story::in_a_call(1);
+    story.comes(1, "Bob");
+    story.effects.clear();
+    story.state.poll_view();
+    let size = Size::new(640, 360);
+    for _ in 0..2 {
+        story.command(Command::Viewed(vec![(id(1).bits(), size)]));
+    }
+    assert_eq!(story.effects, [Effect::View(vec![(id(1), size)])]);
+    assert!(story.state.poll_view().is_none());
+    story.command(Command::Viewed(Vec::new()));
+    assert_eq!(story.effects.last(), Some(&Effect::View(Vec::new())));
+}
