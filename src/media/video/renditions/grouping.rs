@@ -9,7 +9,8 @@
 //! Parting costs those who leave a keyframe, joining costs everybody in the group one. So links
 //! part at once, for their independence comes first, and join slowly; who has parted stays apart
 //! for [`REST`], which bounds how often that can happen. Who needs a keyframe anyway, because it
-//! has just come, joins at once where it agrees.
+//! has just come, joins at once where it agrees, unless somebody else has just done so: people who
+//! come and go must not make keyframes for all.
 
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,11 @@ const TOGETHER: f64 = 1.05;
 const AGREEMENT: Duration = Duration::from_secs(2);
 /// How long who has parted stays apart.
 const REST: Duration = Duration::from_secs(10);
+
+/// Those who come within this time of each other join one group at once.
+const ARRIVAL: Duration = Duration::from_millis(500);
+/// After that, a group takes nobody in for so long, but those who have agreed.
+const CLOSED: Duration = Duration::from_secs(5);
 
 /// What a link would have encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,8 @@ pub(super) struct Grouping {
     places: BTreeMap<MemberId, Place>,
     /// Pairs of groups that agree, and since when.
     agreeing: BTreeMap<(GroupId, GroupId), Instant>,
+    /// When a group last began to take in newcomers.
+    opened: BTreeMap<GroupId, Instant>,
     groups: GroupId,
 }
 
@@ -98,9 +106,11 @@ impl Grouping {
         }
         for (member, wish) in wishes {
             if !self.places.contains_key(member) {
-                self.admit(*member, *wish);
+                self.admit(*member, *wish, now);
             }
         }
+        let groups = self.groups();
+        self.opened.retain(|group, _| groups.contains(group));
         self.join(rung, now);
     }
 
@@ -158,11 +168,21 @@ impl Grouping {
     }
 
     /// Gives somebody new a place: with whoever agrees, or alone.
-    fn admit(&mut self, member: MemberId, wish: Wish) {
+    fn admit(&mut self, member: MemberId, wish: Wish, now: Instant) {
         let found = self.groups().into_iter().find(|group| {
             let all = self.of(*group).map(|(_, place)| place.wish);
-            agree(all.chain([wish]))
+            let open = self.opened.get(group).is_none_or(|since| {
+                let passed = now.saturating_duration_since(*since);
+                passed < ARRIVAL || passed >= CLOSED
+            });
+            open && agree(all.chain([wish]))
         });
+        if let Some(group) = found {
+            let since = self.opened.entry(group).or_insert(now);
+            if now.saturating_duration_since(*since) >= CLOSED {
+                *since = now;
+            }
+        }
         let group = found.unwrap_or_else(|| self.next_group());
         let rests = None;
         self.places.insert(member, Place { group, wish, rests });
@@ -403,6 +423,22 @@ mod tests {
         scene.grouping.leave(1, scene.now);
         assert_eq!(scene.run(9.0), [vec![0, 2], vec![1]]);
         assert_eq!(scene.run(2.0), [[0, 1, 2]]);
+    }
+
+    #[test]
+    fn who_comes_and_goes_makes_no_keyframes_for_the_others() {
+        let mut scene = Scene::new(&[1_000; 3]);
+        let restless = scene.wishes.pop().unwrap();
+        scene.run(10.0);
+        let mut joined = 0;
+        for _ in 0..30 {
+            scene.wishes.push(restless);
+            joined += u32::from(scene.run(1.0).len() == 1);
+            scene.wishes.pop();
+            scene.run(0.5);
+        }
+        // Each time costs the others a keyframe: 45 s.
+        assert!((1..=9).contains(&joined), "{joined} times");
     }
 
     #[test]

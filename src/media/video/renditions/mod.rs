@@ -15,7 +15,7 @@
 //! queue, the next is skipped.
 //!
 //! A keyframe that one member asks for goes to all members of its rendition, at most one every
-//! 300 ms. The rules of sharing are in `grouping.rs`.
+//! 300 ms; who asks again and again leaves, too. The rules of sharing are in `grouping.rs`.
 
 mod grouping;
 mod studio;
@@ -29,7 +29,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nonstop_rate::Bitrate;
@@ -37,12 +37,17 @@ use tokio::sync::mpsc;
 
 use self::grouping::MemberId;
 use crate::{
+    clock,
     latest::{Latest, Reader},
     media::{EncodedVideo, Size, VideoFrame},
 };
 
 /// Encoded pictures that may wait for one member: 100 ms at 30 a second.
 const QUEUE: usize = 3;
+/// A member for whom so many keyframes were made in [`NEEDY_TIME`] is on a bad link, and the others
+/// get better pictures without it.
+const NEEDY: usize = 4;
+const NEEDY_TIME: Duration = Duration::from_secs(6);
 
 /// What a member wants encoded. The newest wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +188,8 @@ struct Standing {
     follows: bool,
     /// The requests for a keyframe that were answered.
     answered: u64,
+    /// When the last of them were, the newest first.
+    asked: [Option<Instant>; NEEDY],
 }
 
 impl Seat {
@@ -200,6 +207,12 @@ impl Seat {
         self.pictures.capacity() == QUEUE
     }
 
+    /// Tells whether it has lately needed more keyframes than others should get for its sake.
+    fn is_needy(&self, now: Instant) -> bool {
+        let oldest = self.standing().asked[NEEDY - 1];
+        oldest.is_some_and(|asked| now.saturating_duration_since(asked) < NEEDY_TIME)
+    }
+
     /// Hands over a picture, if it belongs to what the member has; `requests` are those that a
     /// keyframe answers.
     fn give(&self, picture: &EncodedVideo, requests: u64) {
@@ -209,6 +222,10 @@ impl Seat {
         }
         standing.follows = self.pictures.try_send(picture.clone()).is_ok();
         if standing.follows && picture.keyframe {
+            if requests > standing.answered {
+                standing.asked.rotate_right(1);
+                standing.asked[0] = Some(clock::now());
+            }
             standing.answered = requests;
         }
         drop(standing);

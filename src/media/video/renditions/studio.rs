@@ -112,10 +112,18 @@ impl Studio {
                 .collect();
             let target = self.grouping.target(group);
             if let Some(rendition) = self.renditions.get_mut(&group) {
-                let due = rendition.offer(frame, missed, target, &members, &mut self.copies, now);
-                for seat in due {
-                    tracing::debug!(member = seat.member, "does not keep up with its rendition");
-                    seat.standing().follows = false;
+                let behind =
+                    rendition.offer(frame, missed, target, &members, &mut self.copies, now);
+                let shared = members.len() > behind.len() + 1;
+                let needy = members
+                    .iter()
+                    .find(|(seat, _)| shared && seat.is_needy(now))
+                    .map(|(seat, _)| Arc::clone(seat));
+                for seat in behind.into_iter().chain(needy) {
+                    tracing::debug!(member = seat.member, "leaves its rendition");
+                    let mut standing = seat.standing();
+                    standing.follows = false;
+                    standing.asked = Default::default();
                     self.grouping.leave(seat.member, now);
                 }
             }

@@ -229,37 +229,77 @@ fn who_does_not_keep_up_holds_nobody_back_and_goes_on_with_a_keyframe() {
 #[test]
 fn requests_close_to_each_other_are_answered_together_and_none_is_lost() {
     let stage = Stage::new();
-    let mut one = stage.join(SMALL);
-    let mut two = stage.join(SMALL);
-    take(&mut [&mut one, &mut two], 10);
-    let before = one.figures().keyframes;
+    let mut member = stage.join(SMALL);
+    member.next();
+    let before = member.figures().keyframes;
     let start = clock::now();
     let mut requests = 0;
-    // Both ask with every picture.
+    // It asks with every picture.
     while clock::now() - start < Duration::from_secs(2) {
         requests += 1;
-        for member in [&mut one, &mut two] {
-            member.control.set(EncodeControl {
-                keyframe_requests: requests,
-                ..SMALL
-            });
-            while member.pictures.try_recv().is_ok() {}
-        }
+        member.control.set(EncodeControl {
+            keyframe_requests: requests,
+            ..SMALL
+        });
+        while member.pictures.try_recv().is_ok() {}
         thread::sleep(Duration::from_millis(20));
     }
-    let keyframes = one.figures().keyframes - before;
+    let keyframes = member.figures().keyframes - before;
     assert!((3..=8).contains(&keyframes), "{keyframes} in 2 s");
-    let last = EncodeControl {
+    member.control.set(EncodeControl {
         keyframe_requests: requests + 1,
         ..SMALL
-    };
-    two.control.set(last);
-    let mut found = false;
-    wait_until("the last keyframe", || {
-        while let Ok(unit) = one.pictures.try_recv() {
-            found |= unit.keyframe;
-        }
-        while two.pictures.try_recv().is_ok() {}
-        found
     });
+    assert!((0..60).any(|_| member.next().keyframe));
+}
+
+#[test]
+fn a_keyframe_that_one_asks_for_goes_to_both() {
+    let stage = Stage::new();
+    let (mut one, mut two) = (stage.join(SMALL), stage.join(SMALL));
+    take(&mut [&mut one, &mut two], 15);
+    two.control.set(EncodeControl {
+        keyframe_requests: 1,
+        ..SMALL
+    });
+    let mut found = None;
+    wait_until("the keyframe", || {
+        while two.pictures.try_recv().is_ok() {}
+        while let Ok(unit) = one.pictures.try_recv() {
+            found = found.or(unit.keyframe.then_some(unit.encoder));
+        }
+        found.is_some()
+    });
+    let taken = take(&mut [&mut one, &mut two], 5);
+    assert!(
+        taken
+            .iter()
+            .flatten()
+            .all(|unit| Some(unit.encoder) == found)
+    );
+}
+
+#[test]
+fn who_asks_for_keyframes_again_and_again_goes_its_own_way() {
+    let stage = Stage::new();
+    let (mut good, mut needy) = (stage.join(SMALL), stage.join(SMALL));
+    take(&mut [&mut good, &mut needy], 15);
+    let mut requests = 0;
+    wait_until("parting", || {
+        requests += 1;
+        needy.control.set(EncodeControl {
+            keyframe_requests: requests,
+            ..SMALL
+        });
+        let newest = |member: &mut Member| {
+            let pictures = std::iter::from_fn(|| member.pictures.try_recv().ok());
+            pictures.last().map(|unit| unit.encoder)
+        };
+        thread::sleep(Duration::from_millis(50));
+        let both = (newest(&mut good), newest(&mut needy));
+        matches!(both, (Some(one), Some(two)) if one != two)
+    });
+    let before = good.figures().keyframes;
+    take(&mut [&mut good, &mut needy], 30);
+    assert_eq!(good.figures().keyframes, before);
 }
