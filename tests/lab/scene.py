@@ -18,7 +18,7 @@ class Scene:
 
     def __init__(self, kind, folder, clip):
         self.kind, self.folder, self.clip = kind, folder, clip
-        self.processes, self.parties, self.t0 = [], [], None
+        self.processes, self.rivals, self.parties, self.t0 = [], [], [], None
         self.machine = None
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
@@ -62,6 +62,8 @@ class Scene:
         while (left := self.t0 + seconds - time.time()) > 0:
             for party in self.parties:
                 party.alive()
+            if any(rival.poll() for rival in self.rivals):
+                raise Failed(f"a TCP flow ended early: see {self.folder}")
             time.sleep(min(left, .5))
 
     def link(self, home, direction, words):
@@ -88,9 +90,7 @@ class Scene:
             time.sleep(.4)
             client = lab.start("h1", ["iperf3", "-c", lab.SRV, "-p", str(port), "-C", "cubic", "-t", str(seconds), "-i", "0"], stdout=log, stderr=log)
             self.processes.append(client)
-        time.sleep(.3)
-        if client.poll():
-            raise Failed(f"no TCP flow: see {self.folder}/iperf.log")
+            self.rivals.append(client)
 
     def short_tcp(self, flows, seconds):
         """Short TCP flows as in RFC 8868, section 6: files of 100 kB to 1 MB, exponential pauses
@@ -102,7 +102,9 @@ class Scene:
             for flow in range(flows):
                 # Two begin at once, the others some time later, as the RFC has it.
                 first = 0 if flow < 2 else dice.expovariate(.1)
-                self.processes.append(lab.start("h1", [sys.executable, "-c", SOURCE, str(flow), str(first), str(seconds)], stdout=log, stderr=log))
+                source = [sys.executable, "-c", SOURCE, str(flow), str(first), str(seconds)]
+                self.rivals.append(lab.start("h1", source, stdout=log, stderr=log))
+                self.processes.append(self.rivals[-1])
 
     # ---- afterwards
 
@@ -144,6 +146,8 @@ SOURCE = r'''
 import random, socket, sys, time
 flow, first, seconds = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 dice, end = random.Random(1000 + flow), time.time() + seconds
+# What is not allowed shows at once, not when this flow begins.
+socket.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
 time.sleep(first)
 while time.time() < end:
     s = socket.create_connection(("192.0.2.10", 5400))
