@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_hidden_window_shows_nobody_and_one_that_comes_back_does() {
         let mut viewed = Viewed::default();
-        assert!(!viewed.hidden(0 * MS), "nothing was told yet");
+        assert!(!viewed.hidden(Duration::ZERO), "nothing was told yet");
         let tiles = [(1, vec2(640.0, 360.0))];
         paint(&mut viewed, &tiles, 0);
         assert!(viewed.hidden(100 * MS));
