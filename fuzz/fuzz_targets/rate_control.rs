@@ -30,7 +30,11 @@ impl Link {
                     probe,
                     ..
                 } => {
-                    assert!(now - since <= MOST_WAIT, "{class:?} waited for {:?}", now - since);
+                    assert!(
+                        now - since <= MOST_WAIT,
+                        "{class:?} waited for {:?}",
+                        now - since
+                    );
                     assert!(class != Class::Audio || now == since);
                     (size, probe)
                 }
@@ -95,7 +99,9 @@ fuzz_target!(|data: &[u8]| {
                 link.controller.handle_feedback(now, &results);
             }
             6 => link.controller.handle_timeout(now),
-            7 => link.controller.set_wanted(Bitrate::from_bps(u64::from(much) << (step[3] % 40))),
+            7 => link
+                .controller
+                .set_wanted(Bitrate::from_bps(u64::from(much) << (step[3] % 40))),
             8 => {
                 arrivals.handle_packet(now, much, DataSize::from_bytes(u64::from(step[3]) * 8));
                 while let Some(report) = arrivals.poll(now) {
@@ -110,13 +116,21 @@ fuzz_target!(|data: &[u8]| {
         }
         link.release(now);
         let estimate = link.controller.estimate();
-        assert!((limits.floor..=limits.ceiling).contains(&estimate), "{estimate}");
+        assert!(
+            (limits.floor..=limits.ceiling).contains(&estimate),
+            "{estimate}"
+        );
         // Time passes, and what is due is looked at on the way.
         let end = now + Duration::from_millis(u64::from(step[3] % 128));
         for _ in 0..1_000 {
             let timeout = link.controller.poll_timeout();
-            let due = [timeout, link.pacer.poll_timeout()].into_iter().flatten().min();
-            let Some(due) = due.filter(|due| *due <= end) else { break };
+            let due = [timeout, link.pacer.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .min();
+            let Some(due) = due.filter(|due| *due <= end) else {
+                break;
+            };
             now = due.max(now + Duration::from_micros(100)).min(end.max(now));
             if timeout.is_some_and(|due| due <= now) {
                 link.controller.handle_timeout(now);
