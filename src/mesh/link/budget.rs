@@ -76,10 +76,15 @@ impl Budget {
         self.sound_since = None;
     }
 
-    /// Shares the newest estimate.
-    pub(super) fn share(&mut self, estimate: Bitrate, now: Instant) -> Share {
-        self.pause_or_resume(estimate, now);
-        self.choose_sound(estimate, now);
+    /// Shares the newest estimate. Where no pictures are `wanted` all of it is there for sound, and
+    /// a low one is no reason to pause.
+    pub(super) fn share(&mut self, estimate: Bitrate, wanted: bool, now: Instant) -> Share {
+        if wanted {
+            self.pause_or_resume(estimate, now);
+        } else {
+            self.turning_since = None;
+        }
+        self.choose_sound(estimate, wanted, now);
         let (sound, _) = SOUND[self.sound];
         let rest = estimate - sound - SOUND_HEADERS;
         Share {
@@ -113,16 +118,21 @@ impl Budget {
     }
 
     /// Down at once, up one step at a time.
-    fn choose_sound(&mut self, estimate: Bitrate, now: Instant) {
-        let affordable = SOUND.iter().rposition(|(_, from)| estimate >= *from);
+    fn choose_sound(&mut self, estimate: Bitrate, beside_pictures: bool, now: Instant) {
+        let from = |(sound, from): &(Bitrate, Bitrate)| match beside_pictures {
+            true => *from,
+            false => *sound + SOUND_HEADERS,
+        };
+        let affordable = SOUND.iter().rposition(|step| estimate >= from(step));
         let affordable = affordable.unwrap_or(0);
         if affordable < self.sound {
             self.sound = affordable;
             self.sound_since = None;
             return;
         }
+        let headroom = if beside_pictures { SOUND_HEADROOM } else { 1.0 };
         let next = SOUND.get(self.sound + 1);
-        if next.is_none_or(|(_, from)| estimate < from.scale(SOUND_HEADROOM)) {
+        if next.is_none_or(|step| estimate < from(step).scale(headroom)) {
             self.sound_since = None;
             return;
         }
@@ -154,10 +164,15 @@ mod tests {
         }
 
         fn hold(&mut self, kbps: u64, steps: u32) -> Share {
-            let mut share = self.budget.share(Bitrate::from_kbps(kbps), self.now);
+            self.run(kbps, true, steps)
+        }
+
+        fn run(&mut self, kbps: u64, wanted: bool, steps: u32) -> Share {
+            let estimate = Bitrate::from_kbps(kbps);
+            let mut share = self.budget.share(estimate, wanted, self.now);
             for _ in 0..steps {
                 self.now += Duration::from_millis(100);
-                share = self.budget.share(Bitrate::from_kbps(kbps), self.now);
+                share = self.budget.share(estimate, wanted, self.now);
             }
             share
         }
@@ -217,6 +232,16 @@ mod tests {
         scene.budget.interrupt();
         scene.now += Duration::from_secs(5);
         assert!(!scene.hold(50, 14).paused);
+    }
+
+    #[test]
+    fn where_nobody_looks_little_is_enough() {
+        let mut scene = Scene::new();
+        let least = Budget::needed(None).bps() / 1_000;
+        let share = scene.run(least, false, 100);
+        assert_eq!((share.sound, share.paused), (Bitrate::from_kbps(32), false));
+        assert_eq!(scene.run(50, false, 0).sound, Bitrate::from_kbps(24));
+        assert_eq!(scene.run(least, false, 40).sound, Bitrate::from_kbps(32));
     }
 
     #[test]

@@ -217,7 +217,8 @@ impl Outbound {
         wanted: Option<Size>,
         now: Instant,
     ) -> Option<LinkEvent> {
-        let share = self.budget.share(estimate, now);
+        self.want(wanted, now);
+        let share = self.budget.share(estimate, self.wanted, now);
         self.sound.set_wish(share.sound);
         let mut next = self.current;
         // Small wavering is left alone.
@@ -229,7 +230,6 @@ impl Outbound {
             self.last_keyframe_request = Some(now);
             next.keyframe_requests += 1;
         }
-        self.want(wanted, now);
         if let Some(size) = wanted.filter(|size| !is_nothing(*size)) {
             let rung = ladder::at_least(size);
             next.max_size = Size::new(
