@@ -21,6 +21,7 @@ use super::{
     recording::Recording,
     room::{Effect, LinkNumber, Room},
     signalling::{News, Patience, Seat, Signalling},
+    uplink::Uplink,
 };
 use crate::{
     clock,
@@ -126,6 +127,8 @@ struct Driver {
     /// Who is shown how large, once that was said.
     viewed: Option<HashMap<ParticipantId, Size>>,
     renditions: Renditions,
+    /// What all links share.
+    uplink: Arc<Uplink>,
     link_events: LinkEvents,
     events: mpsc::Sender<MeshEvent>,
 }
@@ -157,6 +160,7 @@ impl Driver {
             keys,
             room: Room::new(me, config.me.clone()),
             renditions: Renditions::new(config.camera.clone()),
+            uplink: Arc::default(),
             config,
             ice_servers: Vec::new(),
             signalling,
@@ -373,6 +377,7 @@ impl Driver {
         // Full while the mesh waits for its listener: the link's control then waits, too.
         let (events, queue) = mpsc::channel(64);
         let config = LinkConfig {
+            uplink: Arc::clone(&self.uplink),
             me: self.me,
             peer: id,
             initiator,

@@ -23,6 +23,7 @@ pub mod peer;
 mod recording;
 mod room;
 mod signalling;
+pub mod uplink;
 
 pub use driver::{Me, Mesh, MeshConfig};
 pub use link::{LinkStats, Path, PathPolicy};

@@ -35,6 +35,7 @@ use crate::{
         audio::{Audio, Voice},
         video::Renditions,
     },
+    mesh::uplink::Uplink,
 };
 
 /// How a link's packets travel.
@@ -130,6 +131,8 @@ pub struct LinkStats {
 /// Everything a link is told at its start.
 #[derive(Debug)]
 pub struct LinkConfig {
+    /// What all links share.
+    pub uplink: Arc<Uplink>,
     /// Ourselves.
     pub me: ParticipantId,
     /// The other.

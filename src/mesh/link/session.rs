@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nonstop_rate::LinkReport;
 use nonstop_wire::{DescriptionKind, ParticipantId, PeerMessage};
 use tokio::sync::mpsc;
 
@@ -17,9 +18,13 @@ use super::{
 };
 use crate::{
     clock,
-    mesh::peer::{
-        Kind, Peer, PeerError, PeerEvent, Received,
-        negotiation::{Action, Candidate, Negotiation},
+    media::Size,
+    mesh::{
+        peer::{
+            Kind, Peer, PeerError, PeerEvent, Received,
+            negotiation::{Action, Candidate, Negotiation},
+        },
+        uplink::Seat,
     },
 };
 
@@ -52,6 +57,7 @@ pub(super) struct Session<'a> {
     config: &'a LinkConfig,
     media: &'a mut Media,
     peer: Peer,
+    uplink: Seat,
     events: &'a mpsc::Sender<(ParticipantId, LinkEvent)>,
     /// What the mesh has not taken yet.
     untold: VecDeque<LinkEvent>,
@@ -81,6 +87,7 @@ impl<'a> Session<'a> {
             config,
             media,
             peer,
+            uplink: config.uplink.join(now),
             events,
             untold,
             offers,
@@ -235,10 +242,22 @@ impl<'a> Session<'a> {
 
     /// Tells the encoder what it may spend and what is looked at, and the other side what we show.
     async fn steer(&mut self, now: Instant) {
-        let target = self.peer.flow().target();
         let wanted = self.media.talk.wanted();
-        let news = self.media.outbound.steer(target, wanted, now);
-        self.peer.flow().set_wanted(self.media.outbound.useful());
+        let useful = self.media.outbound.useful();
+        let flow = self.peer.flow();
+        let share = self.uplink.report(
+            now,
+            LinkReport {
+                estimate: flow.estimate(),
+                acknowledged: flow.acknowledged().unwrap_or_default(),
+                queue_delay: flow.queue_delay(),
+                weight: pixels(wanted.unwrap_or(self.config.max_size)),
+                wanted: useful,
+            },
+        );
+        flow.set_share(share);
+        flow.set_wanted(useful);
+        let news = self.media.outbound.steer(flow.target(), wanted, now);
         if let Some(event) = news {
             self.tell(event);
         }
@@ -474,6 +493,11 @@ impl<'a> Session<'a> {
             tracing::warn!(peer = %self.config.peer, "the mesh does not listen: an event is lost");
         }
     }
+}
+
+/// What pictures of this size are worth, against others.
+fn pixels(size: Size) -> f64 {
+    f64::from(size.width) * f64::from(size.height)
 }
 
 fn failed(error: PeerError) -> End {

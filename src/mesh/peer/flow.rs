@@ -13,6 +13,8 @@ pub(crate) struct Flow {
     estimate: AtomicU64,
     pace: AtomicU64,
     congested: AtomicBool,
+    /// In bits a second plus one; zero is not known.
+    acknowledged: AtomicU64,
     queue_delay_micros: AtomicU64,
     /// In microseconds plus one; zero is not known.
     round_trip: AtomicU64,
@@ -51,10 +53,6 @@ impl Flow {
     }
 
     /// Bounds what this link may send, because others need the same uplink; `None` for no bound.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "links do not share an uplink knowingly yet")
-    )]
     pub(crate) fn set_share(&self, share: Option<Bitrate>) {
         store(&self.share, share.map(Bitrate::bps));
     }
@@ -86,6 +84,15 @@ impl Flow {
 
     pub(super) fn set_congested(&self, congested: bool) {
         self.congested.store(congested, Relaxed);
+    }
+
+    /// Returns the rate at which packets arrived lately.
+    pub(crate) fn acknowledged(&self) -> Option<Bitrate> {
+        load(&self.acknowledged).map(Bitrate::from_bps)
+    }
+
+    pub(super) fn set_acknowledged(&self, rate: Option<Bitrate>) {
+        store(&self.acknowledged, rate.map(Bitrate::bps));
     }
 
     /// Returns the delay of the standing queue.

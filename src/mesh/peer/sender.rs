@@ -114,6 +114,7 @@ impl Sender {
         self.flow.set_estimate(plan.estimate);
         self.flow.set_pace(plan.pace);
         self.flow.set_congested(plan.congested);
+        self.flow.set_acknowledged(self.controller.acknowledged());
         self.flow.set_queue_delay(self.controller.queue_delay());
         self.flow.set_loss(self.controller.loss());
         self.flow.set_round_trip(self.controller.round_trip());

@@ -73,6 +73,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
     let shown = Latest::with(Size::new(640, 360));
     let (events, out) = mpsc::channel(256);
     let config = LinkConfig {
+        uplink: Arc::default(),
         me: ParticipantId::from_bits(me),
         peer: ParticipantId::from_bits(peer),
         initiator,
