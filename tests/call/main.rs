@@ -197,6 +197,30 @@ async fn five_people_meet_at_once_and_a_sixth_is_told_that_the_room_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn links_that_carry_the_same_share_an_encoder() {
+    let venue = Venue::open().await;
+    // What this computer's own network carries, sooner or later.
+    let more = ["--max-bitrate", "400k"];
+    let call = |name| Participant::start(venue.folder(), name, &venue.link, &more);
+    let mut people: Vec<_> = ["Ann", "Bob", "Eve"].map(call).into();
+    let ids = all_see_all(&mut people).await;
+    let encoder = |lines: &[serde_json::Value], peer: &str| {
+        let mut links = lines.iter().rev();
+        let newest = links.find(|line| line["type"] == "link" && line["peer"] == peer)?;
+        newest["encoder_id"].as_u64()
+    };
+    let what = "one encoder for both";
+    let both = |lines: &[serde_json::Value]| {
+        let (bob, eve) = (encoder(lines, &ids[1])?, encoder(lines, &ids[2])?);
+        (bob == eve).then_some(())
+    };
+    people[0].until(what, both).await;
+    for person in &mut people {
+        person.leave().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_is_noticed_within_six_seconds() {
     let venue = Venue::open().await;
     let (mut people, ids) = venue.gather(&["Ann", "Bob", "Eve"]).await;
