@@ -57,6 +57,8 @@ const NOISE_WEIGHT: f64 = 0.01;
 /// The most that one probe adds at first once the capacity was found: what it shows is what passed
 /// in a moment when others may have been silent. Doubled as long as the queue stays empty.
 const STEP: Bitrate = Bitrate::from_kbps(300);
+/// The share of the capacity that is sent for good.
+const SUSTAINED: f64 = 0.9;
 /// Loss that is more than random: no probes.
 const MUCH_LOSS: f64 = 0.25;
 
@@ -224,6 +226,15 @@ impl Controller {
     /// Returns what the network is believed to carry.
     pub fn estimate(&self) -> Bitrate {
         self.estimate
+    }
+
+    /// Returns what can be sent for good: while a queue drains the estimate is lower than that for a
+    /// moment, which is no reason to change to another size of picture.
+    pub fn sustained(&self) -> Bitrate {
+        match self.capacity.get() {
+            Some(capacity) if self.delay.falling() => self.estimate.max(capacity.scale(SUSTAINED)),
+            _ => self.estimate,
+        }
     }
 
     /// Returns how long a packet waits in the standing queue.
