@@ -86,12 +86,17 @@ impl Budget {
         }
         self.choose_sound(estimate, wanted, now);
         let (sound, _) = SOUND[self.sound];
-        let rest = estimate - sound - SOUND_HEADERS;
         Share {
             sound,
-            video: rest.scale(PAYLOAD_SHARE).max(LEAST_VIDEO),
+            video: Self::video(estimate, sound),
             paused: self.paused,
         }
+    }
+
+    /// Returns what is left for pictures beside `sound`.
+    pub(super) fn video(estimate: Bitrate, sound: Bitrate) -> Bitrate {
+        let rest = estimate - sound - SOUND_HEADERS;
+        rest.scale(PAYLOAD_SHARE).max(LEAST_VIDEO)
     }
 
     /// Returns the estimate from which on sound is at its best, and pictures have so much.

@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 
 /// Silence that is an interruption: three signs of life in a row were lost.
 const SILENCE: Duration = Duration::from_millis(1_500);
+/// How long an interruption is waited out before another path is looked for: looking for one closes
+/// the path there was, and most interruptions end by themselves. Where this computer's addresses
+/// have changed there is nothing to wait for.
+const WAIT_OUT: Duration = Duration::from_millis(4_500);
 /// The pause between two attempts to find another path.
 const RETRY: Duration = Duration::from_secs(6);
 /// How long setting up may take.
@@ -74,6 +78,30 @@ impl Health {
     /// Tells whether media can flow.
     pub(super) fn connected(&self) -> bool {
         matches!(self.state, State::Connected { .. })
+    }
+
+    /// Tells whether what is said may be heard: an interrupted path may be back at any moment, and
+    /// that shows by what arrives.
+    pub(super) fn may_be_heard(&self) -> bool {
+        matches!(
+            self.state,
+            State::Connected { .. }
+                | State::Interrupted {
+                    restart_at: Some(_),
+                    ..
+                }
+        )
+    }
+
+    /// The addresses of this computer have changed: the path there was will not come back.
+    pub(super) fn handle_moved(&mut self, now: Instant) {
+        if let State::Interrupted {
+            restart_at: Some(restart_at),
+            ..
+        } = &mut self.state
+        {
+            *restart_at = now.min(*restart_at);
+        }
     }
 
     /// The connection came up: ICE and DTLS are done.
@@ -162,8 +190,8 @@ impl Health {
 
     fn interrupt(&mut self, now: Instant) -> Verdict {
         let wait = match self.first {
-            true => Duration::from_millis(500),
-            false => RETRY / 2,
+            true => WAIT_OUT,
+            false => WAIT_OUT + RETRY / 2,
         };
         self.state = State::Interrupted {
             restart_at: Some(now + wait),
@@ -211,6 +239,18 @@ mod tests {
         assert_eq!(verdicts.last(), Some(&Verdict::Failed));
         assert!((4..=7).contains(&verdicts.len()), "{verdicts:?}");
         assert_eq!(health.handle_connected(start), None);
+    }
+
+    #[test]
+    fn an_interruption_is_waited_out_unless_this_computer_moved() {
+        let start = clock::now();
+        let mut health = Health::new(true, start);
+        health.handle_connected(start);
+        let later = start + Duration::from_secs(5);
+        assert_eq!(run(&mut health, later), [Verdict::Interrupted]);
+        assert!(health.may_be_heard());
+        health.handle_moved(later);
+        assert_eq!(run(&mut health, later), [Verdict::Restart]);
     }
 
     #[test]

@@ -82,6 +82,7 @@ impl Outbound {
         let setup = |error: String| LinkError::Setup(error);
         let current = EncodeControl {
             target: Bitrate::ZERO,
+            lasting: Bitrate::ZERO,
             max_size: config.max_size,
             keyframe_requests: 0,
             active: false,
@@ -214,6 +215,7 @@ impl Outbound {
     pub(super) fn steer(
         &mut self,
         estimate: Bitrate,
+        lasting: Bitrate,
         wanted: Option<Size>,
         now: Instant,
     ) -> Option<LinkEvent> {
@@ -224,6 +226,10 @@ impl Outbound {
         // Small wavering is left alone.
         if share.video.bps().abs_diff(next.target.bps()) * 100 > next.target.bps() {
             next.target = share.video;
+        }
+        let lasting = Budget::video(lasting, share.sound);
+        if lasting.bps().abs_diff(next.lasting.bps()) * 100 > next.lasting.bps() {
+            next.lasting = lasting;
         }
         if self.keyframe_due.is_some_and(|due| due <= now) {
             self.keyframe_due = None;

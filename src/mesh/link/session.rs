@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,7 @@ use crate::{
     media::Size,
     mesh::{
         peer::{
-            Kind, Peer, PeerError, PeerEvent, Received,
+            Kind, Peer, PeerError, PeerEvent, Received, addresses,
             negotiation::{Action, Candidate, Negotiation},
         },
         uplink::Seat,
@@ -30,10 +31,12 @@ use crate::{
 
 /// How often the other side hears that we live, and how our clocks belong together.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// How often while the path is interrupted: what arrives tells that it is back.
+const CALL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often figures go out.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the encoder is told the newest estimate.
-const STEER_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the encoder is told the newest estimate: once a picture.
+const STEER_INTERVAL: Duration = Duration::from_millis(33);
 /// How often the pacer is looked at while it has no room for another picture.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 /// How long saying goodbye may take.
@@ -67,6 +70,10 @@ pub(super) struct Session<'a> {
     inbound: Inbound,
     clock: NtpClock,
     path: Option<Path>,
+    /// Whether the path may be another one than before the interruption.
+    other_path: bool,
+    /// The addresses that this computer had when the path was found.
+    addresses: Vec<IpAddr>,
     round_trip: Option<Duration>,
     next_report: Instant,
     next_stats: Instant,
@@ -97,6 +104,8 @@ impl<'a> Session<'a> {
             inbound: Inbound::new(),
             clock: NtpClock::new(now, clock::unix_time()),
             path: None,
+            other_path: true,
+            addresses: Vec::new(),
             round_trip: None,
             next_report: now,
             next_stats: now + STATS_INTERVAL,
@@ -165,7 +174,8 @@ impl<'a> Session<'a> {
                     }
                 }
                 // 4. Sound and pictures to send; 20 ms of sound must not wait for what arrives.
-                outgoing = self.media.outbound.next(room), if connected => {
+                // While the path is interrupted only sound goes out: the first to arrive ends that.
+                outgoing = self.media.outbound.next(room), if self.health.may_be_heard() => {
                     self.media.outbound.send(outgoing, &mut self.peer).await;
                 }
                 // 5. What arrives; its queue is the longest.
@@ -188,8 +198,8 @@ impl<'a> Session<'a> {
             self.negotiation.poll_timeout(),
             self.health.poll_timeout(),
         ];
+        let report = Some(self.next_report).filter(|_| self.health.may_be_heard());
         let flowing = [
-            Some(self.next_report),
             Some(self.next_steer),
             self.inbound.poll_timeout(),
             self.media.outbound.poll_timeout(),
@@ -198,6 +208,7 @@ impl<'a> Session<'a> {
         now_and_then
             .into_iter()
             .chain(flowing)
+            .chain([report])
             .flatten()
             .fold(self.next_stats, Instant::min)
     }
@@ -215,13 +226,6 @@ impl<'a> Session<'a> {
             if let Some(ssrc) = self.inbound.ask_keyframe(now) {
                 self.peer.video.request_keyframe(ssrc).await;
             }
-            if self.next_report <= now {
-                self.next_report = now + REPORT_INTERVAL;
-                self.media
-                    .outbound
-                    .report(&self.clock, &self.peer, now)
-                    .await;
-            }
             if self.peer.flow().needs_keyframe() {
                 self.media.outbound.handle_dropped(self.peer.flow(), now);
             }
@@ -230,10 +234,20 @@ impl<'a> Session<'a> {
                 self.steer(now).await;
             }
         }
+        if self.next_report <= now && self.health.may_be_heard() {
+            self.next_report = match self.health.connected() {
+                true => now + REPORT_INTERVAL,
+                false => now + CALL_INTERVAL,
+            };
+            let outbound = &self.media.outbound;
+            outbound.report(&self.clock, &self.peer, now).await;
+        }
         if self.next_stats <= now {
             self.next_stats = now + STATS_INTERVAL;
-            if self.health.connected() {
-                self.look_at_route().await;
+            match self.health.connected() {
+                true => self.look_at_route().await,
+                false if self.addresses != addresses() => self.health.handle_moved(now),
+                false => {}
             }
             self.tell_figures(now);
         }
@@ -257,7 +271,8 @@ impl<'a> Session<'a> {
         );
         flow.set_share(share);
         flow.set_wanted(useful);
-        let news = self.media.outbound.steer(flow.target(), wanted, now);
+        let (target, lasting) = (flow.target(), flow.lasting());
+        let news = (self.media.outbound).steer(target, lasting, wanted, now);
         if let Some(event) = news {
             self.tell(event);
         }
@@ -339,7 +354,10 @@ impl<'a> Session<'a> {
                 }));
                 None
             }
-            PeerEvent::Connected => self.health.handle_connected(now),
+            PeerEvent::Connected => {
+                self.other_path = true;
+                self.health.handle_connected(now)
+            }
             PeerEvent::Lost => self.health.handle_lost(now),
             PeerEvent::CertificateRefused => return Err(End::Failed(LinkError::WrongParty)),
         };
@@ -352,7 +370,10 @@ impl<'a> Session<'a> {
             Some(Verdict::Connected) => {
                 self.peer.learn_streams().await.map_err(failed)?;
                 self.media.outbound.set_active(true);
-                self.peer.flow().path_changed();
+                if std::mem::take(&mut self.other_path) {
+                    self.peer.flow().path_changed();
+                    self.addresses = addresses();
+                }
                 self.look_at_route().await;
                 self.tell(LinkEvent::Connected(self.path.unwrap_or(Path::Direct)));
             }
@@ -361,6 +382,7 @@ impl<'a> Session<'a> {
                 self.tell(LinkEvent::Interrupted);
             }
             Some(Verdict::Restart) => {
+                self.other_path = true;
                 let actions = self.negotiation.restart(clock::now());
                 Box::pin(self.perform(actions)).await?;
             }

@@ -11,6 +11,7 @@ use nonstop_rate::{Bitrate, DataSize};
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
     estimate: AtomicU64,
+    lasting: AtomicU64,
     pace: AtomicU64,
     congested: AtomicBool,
     /// In bits a second plus one; zero is not known.
@@ -46,10 +47,22 @@ impl Flow {
         self.estimate.store(estimate.bps(), Relaxed);
     }
 
+    /// Returns what can be sent for good: more than the estimate while a queue drains.
+    pub(crate) fn lasting(&self) -> Bitrate {
+        self.within_share(Bitrate::from_bps(self.lasting.load(Relaxed)))
+    }
+
+    pub(super) fn set_lasting(&self, lasting: Bitrate) {
+        self.lasting.store(lasting.bps(), Relaxed);
+    }
+
     /// Returns what this link may send, everything counted: the estimate, within its share.
     pub(crate) fn target(&self) -> Bitrate {
-        let estimate = self.estimate();
-        load(&self.share).map_or(estimate, |share| estimate.min(Bitrate::from_bps(share)))
+        self.within_share(self.estimate())
+    }
+
+    fn within_share(&self, rate: Bitrate) -> Bitrate {
+        load(&self.share).map_or(rate, |share| rate.min(Bitrate::from_bps(share)))
     }
 
     /// Bounds what this link may send, because others need the same uplink; `None` for no bound.

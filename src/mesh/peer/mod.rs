@@ -52,6 +52,7 @@ use crate::clock;
 pub(crate) use beside::{Beside, BesideEvent};
 pub(crate) use flow::Flow;
 use negotiation::Candidate;
+pub(crate) use sockets::addresses;
 pub(crate) use streams::RtpOut;
 use streams::Stream;
 pub(crate) use tap::{Kind, Received, RtpIn};

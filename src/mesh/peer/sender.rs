@@ -112,6 +112,7 @@ impl Sender {
     fn publish(&self) {
         let plan = self.controller.plan();
         self.flow.set_estimate(plan.estimate);
+        self.flow.set_lasting(self.controller.sustained());
         self.flow.set_pace(plan.pace);
         self.flow.set_congested(plan.congested);
         self.flow.set_acknowledged(self.controller.acknowledged());

@@ -32,10 +32,7 @@ impl ToSocketAddrs for EveryInterface {
     type Iter = std::vec::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        let mut addresses: Vec<SocketAddr> = if_addrs::get_if_addrs()?
-            .into_iter()
-            .map(|interface| interface.ip())
-            .filter(usable)
+        let mut addresses: Vec<SocketAddr> = usable_addresses()?
             .map(|ip| SocketAddr::new(ip, 0))
             .collect();
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -44,6 +41,25 @@ impl ToSocketAddrs for EveryInterface {
         }
         Ok(addresses.into_iter())
     }
+}
+
+/// Returns the addresses of this computer through which others can be reached, in order; none where
+/// they cannot be told.
+pub(crate) fn addresses() -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = match usable_addresses() {
+        Ok(addresses) => addresses.collect(),
+        Err(error) => {
+            tracing::debug!(%error, "the addresses of this computer cannot be told");
+            Vec::new()
+        }
+    };
+    addresses.sort_unstable();
+    addresses
+}
+
+fn usable_addresses() -> io::Result<impl Iterator<Item = IpAddr>> {
+    let interfaces = if_addrs::get_if_addrs()?.into_iter();
+    Ok(interfaces.map(|interface| interface.ip()).filter(usable))
 }
 
 /// Link-local addresses mean nothing to the other side; one loopback address is enough.

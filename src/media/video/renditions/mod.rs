@@ -54,6 +54,9 @@ const NEEDY_TIME: Duration = Duration::from_secs(6);
 pub struct EncodeControl {
     /// What the encoder may spend.
     pub target: Bitrate,
+    /// What it may spend for good: more than the target for a moment in which a queue drains. The
+    /// size of pictures goes by it.
+    pub lasting: Bitrate,
     /// The largest picture worth sending.
     pub max_size: Size,
     /// Counts requests for a keyframe: a larger number than before asks for one.

@@ -229,9 +229,13 @@ impl Rendition {
         let Some((_, control)) = members.first() else {
             return Vec::new();
         };
+        // A moment of less is no reason for another size.
+        let lasting = (members.iter().map(|(_, control)| control.lasting).min())
+            .map_or(target, |lasting| lasting.max(target));
         let choice = self
             .ladder
-            .choose(target, frame.size(), control.max_size, now);
+            .choose(lasting, frame.size(), control.max_size, now);
+        let bitrate = choice.bitrate.min(target);
         let Some(due) = self.pace.take(frame.captured(), choice.fps) else {
             return Vec::new();
         };
@@ -259,7 +263,7 @@ impl Rendition {
         self.worker.give(Job {
             frame: scaled,
             captured: frame.captured(),
-            target: choice.bitrate,
+            target: bitrate,
             fps: due.fps,
             keyframe: self.keyframe_due(&takes, now),
             members: takes

@@ -13,6 +13,7 @@ use crate::{
 
 const CONTROL: EncodeControl = EncodeControl {
     target: Bitrate::from_kbps(500),
+    lasting: Bitrate::ZERO,
     max_size: Size::new(1280, 720),
     keyframe_requests: 0,
     active: true,
@@ -183,6 +184,7 @@ fn members_who_grow_apart_part_with_a_keyframe_for_the_one_who_leaves() {
     take(&mut [&mut one, &mut two, &mut three], 10);
     three.control.set(EncodeControl {
         target: Bitrate::from_kbps(100),
+        lasting: Bitrate::ZERO,
         ..SMALL
     });
     wait_until("an encoder of its own", || {
