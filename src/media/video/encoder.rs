@@ -35,7 +35,7 @@ const BURST: f64 = 1.2;
 /// higher ones it is below 230 ms by itself, and a plan for less would cost pictures after it.
 const FIRST: f64 = 0.5;
 /// Where a target counts as low.
-const LOW: Bitrate = Bitrate::from_kbps(600);
+const LOW: Bitrate = Bitrate::from_kbps(1_500);
 /// The least that openh264 is told; it refuses less than one bit a picture and is of no use there.
 const LEAST: Bitrate = Bitrate::from_kbps(10);
 

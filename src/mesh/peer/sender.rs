@@ -38,6 +38,11 @@ use crate::mesh::link::depacketise::begins_keyframe;
 /// The round trip that is assumed before one was measured.
 const USUAL_ROUND_TRIP: Duration = Duration::from_millis(80);
 
+/// Where more is lost, and not because too much is sent, what is asked for again leaves twice: lost
+/// once more, it would take another round trip, and pictures stand still for that. The receiver's
+/// replay protection takes out the second (RFC 3711 section 3.3.2).
+const LOSSY: f64 = 0.03;
+
 /// What is known of a stream that we send.
 #[derive(Debug, Clone, Copy)]
 struct Stream {
@@ -300,6 +305,8 @@ impl Sender {
     fn send_again(&mut self, now: Instant, nack: &TransportLayerNack) {
         let round_trip = self.controller.round_trip().unwrap_or(USUAL_ROUND_TRIP);
         let plan = self.controller.plan();
+        let lossy = self.controller.loss().is_some_and(|loss| loss > LOSSY);
+        let copies = if lossy && !plan.congested { 2 } else { 1 };
         let Some(video) = &mut self.video else { return };
         let Some((_, transport)) = video
             .last
@@ -318,13 +325,15 @@ impl Sender {
                 continue;
             };
             let size = size_of(packet);
-            let packet = TaggedPacket {
-                now,
-                transport: *transport,
-                message: AttributedPacket::new(Packet::Rtp(packet.clone())),
-            };
-            if !(self.pacer).push(now, packet, size, Class::Retransmission, &plan) {
-                tracing::debug!("too much is asked for again: a packet is not sent again");
+            for _ in 0..copies {
+                let packet = TaggedPacket {
+                    now,
+                    transport: *transport,
+                    message: AttributedPacket::new(Packet::Rtp(packet.clone())),
+                };
+                if !(self.pacer).push(now, packet, size, Class::Retransmission, &plan) {
+                    tracing::debug!("too much is asked for again: a packet is not sent again");
+                }
             }
         }
     }
