@@ -189,6 +189,9 @@ impl<T> Pacer<T> {
                 &mut self.again
             }
             Class::Video { first, keyframe } => {
+                if first && keyframe && plan.congested {
+                    self.supersede();
+                }
                 self.broken &= !(first && keyframe);
                 if self.broken {
                     self.dropped += 1;
@@ -205,6 +208,18 @@ impl<T> Pacer<T> {
             since: now,
         });
         true
+    }
+
+    /// A keyframe comes while too little leaves: what waits was made for a network that is no more,
+    /// and the receiver needs none of it any longer. Unless it is a keyframe itself: one that is never
+    /// finished for the next helps nobody.
+    fn supersede(&mut self) {
+        if self.video.front().is_some_and(is_keyframe) {
+            return;
+        }
+        while let Some(gone) = self.again.pop_front().or_else(|| self.video.pop_front()) {
+            self.forget(Some(gone));
+        }
     }
 
     /// Begins a probe; one that is under way is given up.

@@ -292,3 +292,23 @@ fn the_window_holds_back_pictures_and_nothing_else() {
     assert_eq!(scene.numbers(), [1, 2, 0, 3]);
     assert!(scene.left.iter().any(|(number, ..)| number.is_none()));
 }
+
+#[test]
+fn under_congestion_a_keyframe_takes_the_place_of_what_waits() {
+    for congested in [false, true] {
+        let mut scene = Scene::new(Plan {
+            congested,
+            ..plan(100)
+        });
+        for number in 0..5 {
+            scene.push(number, DELTA);
+        }
+        let before = scene.numbers().len() as u64;
+        scene.push(9, KEYFRAME);
+        // A keyframe that waits is never given up for the next.
+        scene.push(10, KEYFRAME);
+        let superseded = if congested { 5 - before } else { 0 };
+        assert_eq!(scene.pacer.dropped(), superseded);
+        assert!(!scene.pacer.needs_keyframe());
+    }
+}

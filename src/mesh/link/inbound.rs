@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     LinkConfig, LinkError,
     assembly::Assembly,
+    depacketise::begins_keyframe,
     remote_clock::RemoteClock,
     reorder::{Reorder, ReorderStats},
 };
@@ -127,6 +128,10 @@ impl Inbound {
         }
         self.stats.video_bytes += packet.payload.len() as u64;
         self.reorder.push(packet.sequence, packet, now);
+        self.reorder.skip_to_whole(
+            |packet| begins_keyframe(&packet.payload),
+            |packet| packet.marker,
+        );
         self.advance(decoder, now);
     }
 

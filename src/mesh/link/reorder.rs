@@ -149,6 +149,29 @@ impl<T> Reorder<T> {
         Some(Ordered::Gap)
     }
 
+    /// Waits no longer for what is missing where a picture has come whole that needs nothing before
+    /// it: `begins` tells its first packet, `ends` the last of a picture.
+    pub(super) fn skip_to_whole(&mut self, begins: impl Fn(&T) -> bool, ends: impl Fn(&T) -> bool) {
+        let Some(next) = self.next.filter(|next| self.missing.contains_key(next)) else {
+            return;
+        };
+        let whole = |first: u64| {
+            let packets = (first..).map_while(|number| self.waiting.get(&number));
+            packets.into_iter().any(&ends)
+        };
+        let start = (self.waiting.iter())
+            .filter(|(_, packet)| begins(packet))
+            .map(|(number, _)| *number)
+            .find(|number| whole(*number));
+        if let Some(start) = start {
+            self.stats.lost += (self.missing.range(next..start)).count() as u64;
+            self.missing = self.missing.split_off(&start);
+            self.waiting = self.waiting.split_off(&start);
+            self.next = Some(start);
+            self.restarted = true;
+        }
+    }
+
     /// Returns the numbers to ask for now.
     pub(super) fn ask(&mut self, now: Instant) -> Vec<u16> {
         let pause = self.round_trip + self.round_trip / 8 + Duration::from_millis(15);
@@ -268,6 +291,28 @@ mod tests {
         assert_eq!(buffer.ask(later), [2]);
         buffer.push(2, 2, later);
         assert_eq!(drain(&mut buffer, later), packets(&[1, 2, 3]));
+        assert_eq!(buffer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_whole_keyframe_ends_the_wait_for_what_is_before_it() {
+        let now = clock::now();
+        // Keyframes begin at tens and end at fives.
+        let skip = |buffer: &mut Reorder<u16>| {
+            buffer.skip_to_whole(
+                |number| number % 10 == 0,
+                |number| number % 5 == 0 && number % 10 > 0,
+            );
+        };
+        let mut buffer = filled(&[1, 3, 10, 11, 12, 14, 15, 16], now);
+        drain(&mut buffer, now);
+        skip(&mut buffer);
+        assert_eq!(drain(&mut buffer, now), [], "it has a hole itself");
+        buffer.push(13, 13, now);
+        skip(&mut buffer);
+        let mut expected = vec![Ordered::Gap];
+        expected.extend(packets(&[10, 11, 12, 13, 14, 15, 16]));
+        assert_eq!(drain(&mut buffer, now), expected);
         assert_eq!(buffer.poll_timeout(), None);
     }
 
