@@ -41,7 +41,7 @@ impl Link {
                 Departure::Padding { size, probe } => (size, Some(probe)),
             };
             let number = self.history.handle_sent(now, size, probe);
-            self.controller.handle_sent(now, size, probe);
+            self.controller.handle_sent(now, size);
             self.numbers.push(number);
             left += 1;
             assert!(left < 100_000, "more leaves than was ever queued");

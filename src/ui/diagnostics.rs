@@ -2,8 +2,8 @@
 //! and small graphs of the last minute.
 //!
 //! The panel stands beside the people where the window is wide, and over them where it is not.
-//! It costs nothing while it is closed. Open, it asks for a paint once a second, and remembers
-//! what it painted, so that pictures that move beside it do not make it work.
+//! It costs nothing while it is closed. Open, it asks for a paint once a second; pictures that move
+//! beside it paint the whole window anyway.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -1,8 +1,6 @@
 //! What the link carried when it was full, and how sure that is (libwebrtc's link capacity
 //! estimator): near it the rate rises carefully, far below it quickly.
 
-use std::time::Instant;
-
 use crate::Bitrate;
 
 /// The weight of a new measurement.
@@ -14,18 +12,16 @@ const OTHER_LINK: f64 = 0.25;
 #[derive(Debug, Default)]
 pub(crate) struct Capacity {
     mean: Option<f64>,
-    at: Option<Instant>,
 }
 
 impl Capacity {
     /// The link was full and carried `rate`.
-    pub(crate) fn measured(&mut self, now: Instant, rate: Bitrate) {
+    pub(crate) fn measured(&mut self, rate: Bitrate) {
         let rate = rate.as_f64();
         self.mean = Some(match self.mean {
             Some(mean) if (rate / mean - 1.0).abs() < OTHER_LINK => mean + WEIGHT * (rate - mean),
             _ => rate,
         });
-        self.at = Some(now);
     }
 
     /// More than what is remembered came through.

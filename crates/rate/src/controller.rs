@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    Bitrate, DataSize, PacketResult, Plan, Probe, ProbeId,
+    Bitrate, DataSize, PacketResult, Plan, Probe,
     acknowledged::Acknowledged,
     application::Application,
     capacity::Capacity,
@@ -128,7 +128,7 @@ impl Controller {
     }
 
     /// Learns that a packet left.
-    pub fn handle_sent(&mut self, now: Instant, size: DataSize, _probe: Option<ProbeId>) {
+    pub fn handle_sent(&mut self, now: Instant, size: DataSize) {
         self.application.push(now, size);
         self.in_flight.push(now, size);
         self.silence.get_or_insert(now + SILENCE);
@@ -323,7 +323,7 @@ impl Controller {
             self.found = true;
             self.step = STEP;
             if let Some(busy) = sees.busy.filter(|_| sees.stands()) {
-                self.capacity.measured(now, busy);
+                self.capacity.measured(busy);
             }
         }
         self.loss

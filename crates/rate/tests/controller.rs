@@ -67,8 +67,7 @@ impl Simulation {
 
     fn send(&mut self, size: DataSize) -> PacketResult {
         self.sent += 1;
-        self.controller
-            .handle_sent(self.start + self.now, size, None);
+        self.controller.handle_sent(self.start + self.now, size);
         let begin = self.busy_until.max(self.now);
         let queue = begin - self.now;
         self.worst_queue = self.worst_queue.max(queue);
@@ -156,7 +155,7 @@ fn silence_halves_the_rate_each_second_down_to_the_floor() {
     let mut now = link.start + link.now;
     now += Duration::from_millis(1_100);
     link.controller
-        .handle_sent(now, DataSize::from_bytes(1_000), None);
+        .handle_sent(now, DataSize::from_bytes(1_000));
     for _ in 0..2 {
         now += Duration::from_millis(1_100);
         link.controller.handle_timeout(now);

@@ -160,7 +160,7 @@ fn apply(controller: &mut Controller, now: Instant, fact: Fact) {
                 .collect();
             controller.handle_feedback(now, &results);
         }
-        Fact::Sent(size) => controller.handle_sent(now, DataSize::from_bytes(size), None),
+        Fact::Sent(size) => controller.handle_sent(now, DataSize::from_bytes(size)),
         Fact::Timeout => controller.handle_timeout(now),
         Fact::Wanted(bps) => controller.set_wanted(Bitrate::from_bps(bps)),
         Fact::PathChanged => controller.path_changed(),

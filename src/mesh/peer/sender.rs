@@ -218,7 +218,7 @@ impl Sender {
         };
         let number = self.history.handle_sent(now, size, probe);
         set_number(&mut rtp.header, extension, number);
-        self.controller.handle_sent(now, size, probe);
+        self.controller.handle_sent(now, size);
     }
 
     /// Queues a packet of the link.

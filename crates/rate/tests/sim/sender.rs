@@ -342,7 +342,7 @@ impl Sender {
         size: DataSize,
         probe: Option<ProbeId>,
     ) -> Packet {
-        self.controller.handle_sent(at, size, probe);
+        self.controller.handle_sent(at, size);
         self.sent.bytes += size.bytes();
         let number = self.oldest + self.history.len() as u64;
         self.history.push_back(Left {
