@@ -173,6 +173,7 @@ fn encoders(others: usize) -> f64 {
     let renditions = Renditions::new(camera.frames());
     let control = EncodeControl {
         target: Bitrate::from_kbps(2_000),
+        lasting: Bitrate::ZERO,
         max_size: LARGE,
         keyframe_requests: 0,
         active: true,
