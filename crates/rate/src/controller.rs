@@ -139,9 +139,6 @@ impl Controller {
         let Some(newest) = packets.iter().map(|packet| packet.departure).max() else {
             return;
         };
-        let silent = self
-            .last_feedback
-            .is_some_and(|last| now.saturating_duration_since(last) >= SILENCE);
         self.last_feedback = Some(now);
         let mut oldest = None;
         for packet in packets {
@@ -160,11 +157,10 @@ impl Controller {
             self.in_flight.acknowledge(now, newest, oldest);
         }
         self.silence = self.in_flight.oldest().map(|_| now + SILENCE);
-        if silent {
-            self.resume();
-            return;
+        match self.before_silence.take() {
+            Some(before) => self.set(before.scale(AFTER_SILENCE).max(self.estimate)),
+            None => self.update(now, packets),
         }
-        self.update(now, packets);
     }
 
     /// Lowers the estimate when feedback stopped coming although packets leave.
@@ -340,13 +336,6 @@ impl Controller {
         }
         if let Some(bound) = self.loss.bound() {
             self.set(self.estimate.min(bound));
-        }
-    }
-
-    /// Feedback is back after a silence.
-    fn resume(&mut self) {
-        if let Some(before) = self.before_silence.take() {
-            self.set(before.scale(AFTER_SILENCE).max(self.estimate));
         }
     }
 

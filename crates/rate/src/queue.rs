@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How far back an empty queue is remembered: long enough to have drained once (the controller sees
-/// to that), short enough to follow a new path and drifting clocks (100 ppm are 3 ms).
+/// How far back an empty queue is remembered: long enough that pictures of uneven size left it empty
+/// once, short enough to follow a new path and drifting clocks (100 ppm are 3 ms).
 const BASE_WINDOW: Duration = Duration::from_secs(30);
 /// One slot of the base window.
 const BASE_SLOT: Duration = Duration::from_millis(500);

@@ -169,6 +169,25 @@ fn silence_halves_the_rate_each_second_down_to_the_floor() {
 }
 
 #[test]
+fn silence_at_the_beginning_costs_nothing_once_feedback_comes() {
+    let start = Instant::now();
+    let mut controller = Controller::new(Limits::default());
+    let size = DataSize::from_bytes(1_000);
+    controller.handle_sent(start, size);
+    let late = start + Duration::from_millis(2_100);
+    controller.handle_timeout(late);
+    assert!(controller.estimate() < Limits::default().start);
+    let packet = PacketResult {
+        departure: start,
+        arrival: Some(Duration::from_secs(7)),
+        size,
+        probe: None,
+    };
+    controller.handle_feedback(late, &[packet]);
+    assert!(controller.estimate() >= Limits::default().start.scale(0.69));
+}
+
+#[test]
 fn a_burst_is_no_standing_queue_but_a_full_buffer_is() {
     let start = Instant::now();
     let mut controller = Controller::new(Limits::default());
