@@ -89,6 +89,11 @@ const FLOORS: &[Floor] = &[
         forbidden: &["std::net", "std::thread", "std::fs", "tokio", "::now()"],
     },
     Floor {
+        folder: "crates/ice/src",
+        except: &[],
+        forbidden: &["std::thread", "std::fs", "tokio", "::now()", "UdpSocket"],
+    },
+    Floor {
         folder: "crates/netem/src",
         except: &[],
         forbidden: &["std::net", "std::thread", "std::fs", "tokio", "::now()"],
@@ -154,7 +159,8 @@ fn media_takes_only_the_units_from_rate() {
 
 #[test]
 fn foundations_depend_on_what_they_may() {
-    let allowed: [(&str, &[&str]); 4] = [
+    let allowed: [(&str, &[&str]); 5] = [
+        ("ice", &[]),
         ("rate", &[]),
         ("wire", &[]),
         ("seal", &["nonstop-wire"]),
