@@ -1,0 +1,3 @@
+//! The ways on which packets reach other participants.
+
+pub(crate) mod relay;
