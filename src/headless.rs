@@ -114,6 +114,7 @@ fn settings(arguments: &CallArguments) -> Settings {
         camera: arguments.camera.to_string(),
         microphone: arguments.microphone.to_string(),
         speaker: arguments.speaker.to_string(),
+        hide_address: arguments.hide_address,
         ..Settings::default()
     }
 }

@@ -212,7 +212,11 @@ impl Driver {
                     self.save_next();
                 }
                 Effect::OpenMeeting { attempt, server } => self.open_meeting(attempt, server),
-                Effect::Join { link, me } => self.join(link, me),
+                Effect::Join {
+                    link,
+                    me,
+                    hide_address,
+                } => self.join(link, me, hide_address),
                 Effect::Describe(me) => {
                     // Only the newest description matters.
                     (self.to_say).retain(|word| !matches!(word, MeshCommand::Describe(_)));
@@ -277,10 +281,11 @@ impl Driver {
         }
     }
 
-    fn join(&mut self, link: nonstop_wire::MeetingLink, me: crate::mesh::Me) {
+    fn join(&mut self, link: nonstop_wire::MeetingLink, me: crate::mesh::Me, hide_address: bool) {
         let (mesh, events) = Mesh::join(MeshConfig {
             link,
             path: self.config.path,
+            relay_only: hide_address,
             max_bitrate: self.config.max_bitrate,
             max_size: self.config.max_size,
             record: self.config.record.clone(),

@@ -80,6 +80,9 @@ pub struct CallArguments {
     /// The only way that packets may take, for diagnosis: auto, direct, turn-udp, turn-tcp or turn-tls
     #[arg(long, default_value = "auto")]
     pub path: PathPolicy,
+    /// Never let others learn your network address: everything goes through a relay
+    #[arg(long)]
+    pub hide_address: bool,
     /// The most to send to each participant, in bits a second, such as 800k or 2.5M
     #[arg(long, value_name = "RATE", value_parser = parse_bitrate)]
     pub max_bitrate: Option<Bitrate>,
@@ -204,7 +207,7 @@ mod tests {
     #[test]
     fn every_option_of_a_call_is_understood() {
         let words = "--name Ada --for 1m --stats s --record r --camera test-card \
-            --microphone tone --speaker none --path turn-tcp --max-bitrate 2.5M --max-size 640x360";
+            --microphone tone --speaker none --path turn-tcp --hide-address --max-bitrate 2.5M --max-size 640x360";
         let words: Vec<_> = ["call", LINK]
             .into_iter()
             .chain(words.split_whitespace())
@@ -221,6 +224,7 @@ mod tests {
         assert_eq!(call.microphone, AudioSource::Tone);
         assert_eq!(call.speaker, AudioSink::None);
         assert_eq!(call.path, PathPolicy::Only(Path::TurnTcp));
+        assert!(call.hide_address);
         assert_eq!(call.max_bitrate, Some(Bitrate::from_kbps(2_500)));
         assert_eq!(call.max_size, Size::new(640, 360));
     }

@@ -160,6 +160,7 @@ mod tests {
         let mut settings = Settings {
             name: "Zoë \"Z\" O'Neil\n".into(),
             server: Some("https://meet.example.org".into()),
+            hide_address: true,
             camera_on: false,
             ..Settings::default()
         };

@@ -26,6 +26,9 @@ pub struct Settings {
     pub gain_control: bool,
     /// The meeting server, or none to host meetings on this computer.
     pub server: Option<String>,
+    /// Whether others never learn our network address: every connection then goes through a
+    /// relay. In force from the next call.
+    pub hide_address: bool,
     /// Names of the rooms joined last, newest first, each with its whole link.
     pub recent: Vec<RecentMeeting>,
     /// Whether the window is dark, light, or as the system is.
@@ -81,6 +84,7 @@ impl Default for Settings {
             noise_suppression: true,
             gain_control: true,
             server: None,
+            hide_address: false,
             recent: Vec::new(),
             appearance: Appearance::default(),
             reduced_motion: false,

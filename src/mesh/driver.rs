@@ -44,6 +44,8 @@ pub struct MeshConfig {
     pub link: MeetingLink,
     /// Which paths may be used.
     pub path: PathPolicy,
+    /// Whether nobody may learn our address: then only relayed paths are used.
+    pub relay_only: bool,
     /// The most a link may send.
     pub max_bitrate: Option<Bitrate>,
     /// The largest picture to send.
@@ -383,6 +385,7 @@ impl Driver {
             initiator,
             ice_servers: self.ice_servers.clone(),
             path: self.config.path,
+            relay_only: self.config.relay_only,
             max_bitrate: self.config.max_bitrate,
             max_size: self.config.max_size,
             renditions: self.renditions.clone(),

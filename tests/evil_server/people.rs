@@ -36,6 +36,7 @@ impl Person {
         let (mesh, events) = Mesh::join(MeshConfig {
             link: link.clone(),
             path: PathPolicy::Auto,
+            relay_only: false,
             max_bitrate: None,
             max_size: Size::new(320, 180),
             record: None,

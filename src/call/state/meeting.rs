@@ -65,7 +65,11 @@ impl State {
             said_slow: None,
             viewed: None,
         });
-        self.effects.push_back(Effect::Join { link, me });
+        self.effects.push_back(Effect::Join {
+            link,
+            me,
+            hide_address: self.settings.hide_address,
+        });
     }
 
     /// Leaves whatever is going on, for the lobby.

@@ -67,6 +67,8 @@ pub(super) enum Effect {
         link: MeetingLink,
         /// Ourselves.
         me: Me,
+        /// Whether the others must not learn our address.
+        hide_address: bool,
     },
     /// Tell everybody how we are.
     Describe(Me),

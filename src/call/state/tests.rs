@@ -202,6 +202,19 @@ fn leaving_is_at_once_and_says_goodbye() {
 }
 
 #[test]
+fn who_hides_their_address_joins_hidden() {
+    for hidden in [false, true] {
+        let mut story = Story::begin(Settings {
+            hide_address: hidden,
+            ..Settings::default()
+        });
+        story.command(Command::Join(LINK.into()));
+        let joins = |effect: &Effect| matches!(effect, Effect::Join { hide_address, .. } if *hide_address == hidden);
+        assert!(story.effects.iter().any(joins), "{:?}", story.effects);
+    }
+}
+
+#[test]
 fn a_refusal_leads_back_to_the_lobby_with_its_reason_and_can_be_tried_again() {
     let mut story = Story::begin(Settings::default());
     story.command(Command::Join(LINK.into()));

@@ -143,6 +143,8 @@ pub struct LinkConfig {
     pub ice_servers: Vec<IceServer>,
     /// Which paths may be used.
     pub path: PathPolicy,
+    /// Whether the other must not learn our address: then only relayed paths are used.
+    pub relay_only: bool,
     /// The most to send.
     pub max_bitrate: Option<Bitrate>,
     /// The largest picture to send.

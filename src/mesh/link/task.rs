@@ -130,7 +130,15 @@ fn ways(config: &LinkConfig) -> Result<(Vec<IceServer>, bool), LinkError> {
     let is_turn = |url: &String| url.starts_with("turn");
     let has_turn = servers.iter().any(|server| server.urls.iter().any(is_turn));
     match config.path {
-        PathPolicy::Auto => Ok((servers, false)),
+        PathPolicy::Only(Path::Direct) if config.relay_only => {
+            let why = "a direct path shows our address, which is hidden".to_owned();
+            Err(LinkError::Setup(why))
+        }
+        PathPolicy::Auto if config.relay_only && !has_turn => {
+            let why = "our address is hidden, and the meeting server names no relay".to_owned();
+            Err(LinkError::Setup(why))
+        }
+        PathPolicy::Auto => Ok((servers, config.relay_only)),
         PathPolicy::Only(Path::Direct) => {
             for server in &mut servers {
                 server.urls.retain(|url| !is_turn(url));

@@ -79,6 +79,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         initiator,
         ice_servers: Vec::new(),
         path: PathPolicy::Auto,
+        relay_only: false,
         max_bitrate: None,
         max_size: Size::new(640, 360),
         renditions: Renditions::new(camera.frames()),
