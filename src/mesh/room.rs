@@ -338,6 +338,12 @@ impl Room {
                 member.failures = 0;
                 Some(LinkNews::Connected { path, after })
             }
+            LinkEvent::BesideOpened => {
+                member.beside = true;
+                None
+            }
+            // Not for the room: what is in it comes as a message.
+            LinkEvent::Envelope { .. } => None,
             LinkEvent::PathChanged(path) => Some(LinkNews::PathChanged(path)),
             LinkEvent::Interrupted => {
                 let news = member.down_since.is_none().then_some(LinkNews::Interrupted);

@@ -1,18 +1,19 @@
 //! What two participants tell each other beside their media, over the data channel of their
 //! connection: how large a picture is shown, and why none comes.
 //!
-//! It concerns one connection only, and is worthless without it; whatever must be sealed or must
-//! reach somebody without a connection is a [`PeerMessage`](crate::PeerMessage).
+//! That concerns one connection only, and is worthless without it; whatever must be sealed or must
+//! reach somebody without a connection is a [`PeerMessage`](crate::PeerMessage). Where the meeting
+//! server cannot carry those, they travel here too, sealed as ever, in an envelope.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    MAX_BESIDE, MAX_SIDE,
+    MAX_BESIDE, MAX_SEALED, MAX_SIDE, ParticipantId,
     decode::{self, DecodeError, within},
 };
 
 /// One message over the data channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum BesideMessage {
     /// The first message of each side.
@@ -38,6 +39,16 @@ pub enum BesideMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<PauseReason>,
     },
+    /// What the server would carry as [`ClientMessage::Send`](crate::ClientMessage::Send): for the
+    /// receiver, or for the receiver to pass on to somebody else.
+    Envelope {
+        /// Whom it is for.
+        to: ParticipantId,
+        /// Who sealed it.
+        from: ParticipantId,
+        /// The sealed [`PeerMessage`](crate::PeerMessage), base64url.
+        sealed: String,
+    },
     /// A message this version does not know; ignored.
     #[serde(other)]
     Unknown,
@@ -61,9 +72,13 @@ impl BesideMessage {
     /// Refuses what is not a message and what is over a limit.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let message: Self = decode::json(bytes, MAX_BESIDE)?;
-        if let Self::Wanted { width, height, .. } = message {
-            within("width", width as usize, MAX_SIDE)?;
-            within("height", height as usize, MAX_SIDE)?;
+        match &message {
+            Self::Wanted { width, height, .. } => {
+                within("width", *width as usize, MAX_SIDE)?;
+                within("height", *height as usize, MAX_SIDE)?;
+            }
+            Self::Envelope { sealed, .. } => within("sealed", sealed.len(), MAX_SEALED)?,
+            Self::Hello { .. } | Self::Video { .. } | Self::Unknown => {}
         }
         Ok(message)
     }

@@ -21,8 +21,9 @@ pub const MAX_SEALED: usize = 48 * 1024;
 pub const MAX_PEER_MESSAGE: usize = MAX_SEALED / 4 * 3 - 49;
 /// The version of the messages over the data channel spoken here.
 pub const BESIDE_VERSION: u32 = 1;
-/// Longest message over the data channel, in bytes of JSON text: ten times the longest known.
-pub const MAX_BESIDE: usize = 1024;
+/// Longest message over the data channel, in bytes of JSON text: an envelope with the longest
+/// [`MAX_SEALED`]. WebRTC carries 65,536 where nothing else is negotiated (RFC 8841, section 6.1).
+pub const MAX_BESIDE: usize = MAX_SEALED + 256;
 /// Longest side of a picture that somebody may say to show, in pixels.
 pub const MAX_SIDE: usize = 32_768;
 /// Longest session description, in bytes; its line ends grow when written as JSON.

@@ -398,6 +398,14 @@ fn messages_beside_the_media_have_these_texts() {
             r#"{"kind":"video","paused":true,"reason":"bandwidth"}"#,
         ),
         (video(false, None), r#"{"kind":"video","paused":false}"#),
+        (
+            BesideMessage::Envelope {
+                to: ParticipantId::from_bits(0xb),
+                from: ParticipantId::from_bits(0xa),
+                sealed: "AQAA".to_owned(),
+            },
+            r#"{"kind":"envelope","to":"000000000000000b","from":"000000000000000a","sealed":"AQAA"}"#,
+        ),
     ] {
         assert_eq!(message.encode(), text);
         assert_eq!(BesideMessage::decode(text.as_bytes()), Ok(message));

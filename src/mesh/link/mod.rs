@@ -25,7 +25,7 @@ mod tests;
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use nonstop_rate::Bitrate;
-use nonstop_wire::{IceServer, ParticipantId, PauseReason, PeerMessage};
+use nonstop_wire::{BesideMessage, IceServer, ParticipantId, PauseReason, PeerMessage};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -172,6 +172,17 @@ pub enum LinkEvent {
     Connected(Path),
     /// Packets travel another way now.
     PathChanged(Path),
+    /// What is given to [`Link::pass`] can reach the other side from now on.
+    BesideOpened,
+    /// An envelope came beside the media: for us, or to be passed on.
+    Envelope {
+        /// Whom it is for.
+        to: ParticipantId,
+        /// Who sealed it.
+        from: ParticipantId,
+        /// The sealed message.
+        sealed: String,
+    },
     /// Nothing came for a while; the link is trying to restore itself.
     Interrupted,
     /// It could not be restored or set up: only a new link helps.
@@ -212,7 +223,16 @@ pub enum LinkError {
 /// A running link. Dropping it ends its task, closes the connection and ends its threads.
 #[derive(Debug)]
 pub struct Link {
-    signals: mpsc::Sender<PeerMessage>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// What a running link is given.
+#[derive(Debug)]
+enum Order {
+    /// The other side said this.
+    Signal(PeerMessage),
+    /// To be said to the other side, beside the media.
+    Pass(BesideMessage),
 }
 
 impl Link {
@@ -220,18 +240,24 @@ impl Link {
     /// control path waits; media does not.
     pub fn start(config: LinkConfig, events: mpsc::Sender<(ParticipantId, LinkEvent)>) -> Self {
         // The protocol's few descriptions and candidates; full means that the other side repeats.
-        let (signals, queue) = mpsc::channel(64);
+        let (orders, queue) = mpsc::channel(64);
         #[expect(
             clippy::disallowed_methods,
             reason = "dropping the link closes its queue, on which the task says goodbye and ends"
         )]
         tokio::spawn(task::run(config, queue, events));
-        Self { signals }
+        Self { orders }
     }
 
     /// Hands over what the other participant said (descriptions and candidates). The queue holds 64;
     /// returns false if it is full or the link has ended.
     pub fn signal(&self, message: PeerMessage) -> bool {
-        self.signals.try_send(message).is_ok()
+        self.orders.try_send(Order::Signal(message)).is_ok()
+    }
+
+    /// Says something beside the media, if the other side can be reached that way now. Returns false
+    /// if the queue of 64 is full or the link has ended.
+    pub fn pass(&self, message: BesideMessage) -> bool {
+        self.orders.try_send(Order::Pass(message)).is_ok()
     }
 }

@@ -11,7 +11,7 @@ use nonstop_wire::{DescriptionKind, ParticipantId, PeerMessage};
 use tokio::sync::mpsc;
 
 use super::{
-    LinkConfig, LinkError, LinkEvent, Path, PathPolicy, figures,
+    LinkConfig, LinkError, LinkEvent, Order, Path, PathPolicy, figures,
     health::{Health, Verdict},
     inbound::Inbound,
     remote_clock::NtpClock,
@@ -116,7 +116,7 @@ impl<'a> Session<'a> {
     /// Runs the connection to its end, and closes it.
     pub(super) async fn run(
         mut self,
-        signals: &mut mpsc::Receiver<PeerMessage>,
+        signals: &mut mpsc::Receiver<Order>,
         peer_events: mpsc::Receiver<PeerEvent>,
         received: mpsc::Receiver<Received>,
         first_offer: Option<String>,
@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
 
     async fn work(
         &mut self,
-        signals: &mut mpsc::Receiver<PeerMessage>,
+        signals: &mut mpsc::Receiver<Order>,
         mut peer_events: mpsc::Receiver<PeerEvent>,
         mut received: mpsc::Receiver<Received>,
         first_offer: Option<String>,
@@ -162,7 +162,10 @@ impl<'a> Session<'a> {
                 biased;
                 // 1. Rare, and everything else depends on it.
                 signal = signals.recv() => match signal {
-                    Some(signal) => self.handle_signal(signal).await?,
+                    Some(Order::Signal(signal)) => self.handle_signal(signal).await?,
+                    Some(Order::Pass(message)) => {
+                        self.peer.beside.say(message).await;
+                    }
                     None => return Err(End::Dropped),
                 },
                 // 2. Rare too; comes from the connection's task, which must not wait.
@@ -181,7 +184,8 @@ impl<'a> Session<'a> {
                 // 5. What arrives; its queue is the longest.
                 Some(received) = received.recv() => self.handle_received(received).await?,
                 // 6. What is said beside the media: seldom, and it can wait for the media.
-                event = self.peer.beside.next() => {
+                // While the mesh is behind, it waits.
+                event = self.peer.beside.next(), if self.untold.len() < MOST_EVENTS / 2 => {
                     let news = self.media.talk.handle(event);
                     self.untold.extend(news);
                 }

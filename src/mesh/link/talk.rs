@@ -82,8 +82,11 @@ impl Talk {
                 self.paused = reason;
                 Some(reason.map_or(LinkEvent::PicturesResumed, LinkEvent::PicturesPaused))
             }
-            BesideEvent::Opened
-            | BesideEvent::Said(BesideMessage::Hello { .. } | BesideMessage::Unknown) => None,
+            BesideEvent::Said(BesideMessage::Envelope { to, from, sealed }) => {
+                Some(LinkEvent::Envelope { to, from, sealed })
+            }
+            BesideEvent::Opened => Some(LinkEvent::BesideOpened),
+            BesideEvent::Said(BesideMessage::Hello { .. } | BesideMessage::Unknown) => None,
         }
     }
 

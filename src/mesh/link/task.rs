@@ -7,11 +7,11 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use nonstop_rate::Limits;
-use nonstop_wire::{IceServer, ParticipantId, PeerMessage};
+use nonstop_wire::{IceServer, ParticipantId};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    LinkConfig, LinkError, LinkEvent, Path, PathPolicy,
+    LinkConfig, LinkError, LinkEvent, Order, Path, PathPolicy,
     figures::{Figures, Sources},
     inbound::Decoder,
     outbound::Outbound,
@@ -71,7 +71,7 @@ impl Media {
 /// Runs a link until its queue of signals is closed or only a new link helps.
 pub(super) async fn run(
     config: LinkConfig,
-    mut signals: mpsc::Receiver<PeerMessage>,
+    mut signals: mpsc::Receiver<Order>,
     events: mpsc::Sender<(ParticipantId, LinkEvent)>,
 ) {
     let work = run_connections(&config, &mut signals, &events);
@@ -88,7 +88,7 @@ pub(super) async fn run(
 
 async fn run_connections(
     config: &LinkConfig,
-    signals: &mut mpsc::Receiver<PeerMessage>,
+    signals: &mut mpsc::Receiver<Order>,
     events: &mpsc::Sender<(ParticipantId, LinkEvent)>,
 ) -> Result<(), LinkError> {
     let (ice_servers, relayed_only) = ways(config)?;

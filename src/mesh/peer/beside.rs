@@ -1,4 +1,5 @@
-//! The data channel beside the media: small messages about pictures.
+//! The data channel beside the media: small messages about pictures, and sealed envelopes where
+//! the meeting server does not carry them.
 //!
 //! Both sides open it under the same number, so that nobody has to announce it. What the other
 //! side sends is text of theirs: what is no message is thrown away.
@@ -15,8 +16,8 @@ use webrtc::{
 const LABEL: &str = "nonstop";
 const NUMBER: u16 = 0;
 /// Bytes that may wait for the other side's acknowledgement; more are refused, and said again
-/// when something changes. Some hundred messages.
-pub(super) const MOST_WAITING: usize = 16 * 1024;
+/// when something changes. Two of the longest envelopes, or a dozen usual descriptions.
+pub(super) const MOST_WAITING: usize = 128 * 1024;
 
 /// Messages to and from the other side.
 pub(crate) struct Beside {
@@ -26,7 +27,7 @@ pub(crate) struct Beside {
 }
 
 /// What comes from the channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BesideEvent {
     /// Messages can be sent from now on.
     Opened,

@@ -71,6 +71,8 @@ pub(super) struct Member {
     pub(super) state: Option<ParticipantState>,
     /// The link to them.
     pub(super) link: LinkState,
+    /// Whether envelopes can be passed beside the media of the link.
+    pub(super) beside: bool,
     /// Since when no media passes; none while it does.
     pub(super) down_since: Option<Instant>,
     /// Links that failed since the last that connected.
@@ -198,6 +200,7 @@ impl Member {
             since,
             state: None,
             link: LinkState::Running(number),
+            beside: false,
             down_since: Some(now),
             failures: 0,
             session: None,
