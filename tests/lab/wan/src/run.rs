@@ -21,7 +21,8 @@ type OneWay = Link<Vec<u8>, Headers>;
 
 const DIRECTIONS: [&str; 2] = ["up", "down"];
 const STATS_HEADER: &str = "time_s,unix_s,dir,in_bytes,out_bytes,in_pkts,out_pkts,drop_queue,drop_aqm,drop_loss,drop_cut,backlog_bytes,qdelay_mean_ms,qdelay_p95_ms,qdelay_max_ms,rate_bps";
-const PACKETS_HEADER: &str = "time_s,dir,len,qdelay_us,fate,proto,sport,dport,pt,ssrc,seq";
+const PACKETS_HEADER: &str =
+    "time_s,dir,len,qdelay_us,fate,proto,src,sport,dst,dport,head,pt,ssrc,seq";
 /// How long `ctl` waits for an answer.
 const LONGEST_ANSWER: Duration = Duration::from_secs(2);
 /// Packets read from one device before the other is looked at again.
@@ -215,15 +216,22 @@ impl Running {
                     |(payload_type, ssrc, sequence)| format!("{payload_type},{ssrc},{sequence}"),
                 );
                 self.packets.line(format_args!(
-                    "{:.6},{},{},{},{},{},{},{},{rtp}",
+                    "{:.6},{},{},{},{},{},{},{},{},{},{},{rtp}",
                     record.at.as_secs_f64(),
                     DIRECTIONS[index],
                     record.bytes,
                     record.waited.as_micros(),
                     record.fate.word(),
                     headers.protocol,
+                    text(headers.source),
                     headers.source_port,
+                    text(headers.destination),
                     headers.destination_port,
+                    text(
+                        headers
+                            .head
+                            .map(|head| format!("{:08x}", u32::from_be_bytes(head)))
+                    ),
                 ));
             }
         }
@@ -309,6 +317,11 @@ impl Running {
         });
         format!("{up}\n{down}")
     }
+}
+
+/// A field of a log: what is not known is empty.
+fn text(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
 }
 
 fn figures(interval: &Interval) -> String {
