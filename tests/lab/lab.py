@@ -28,11 +28,14 @@ Nothing leaves the machine: no namespace has a route to the outside.
 home keys (-H '2:up=rate=2mbit queue=300ms delay=20ms;down=rate=20mbit delay=20ms;nat=symmetric'):
   up=, down=, both=     settings of the link per direction      nat=TYPE
   mobile=1, mup=, mdown=, mboth=, mnat=TYPE                     hosts=N, hairpin=1
+  family=4|6|both (default)  what the hosts speak; 6 needs --ipv6
+  own=1                      the host has a public address of its own (one host, nat=none)
 NAT types: none fullcone restricted portrestricted(default) symmetric
            udpblocked tcp443 proxyonly   (the last three: portrestricted plus that filter)
 Addresses: home I LAN 192.168.I.0/24 (host .10, .11 ...), public 203.0.113.I;
-  mobile LAN 172.20.I.0/24, public 198.51.100.I; srv 192.0.2.10 and 192.0.2.11, and 10.0.0.10
-  for meetings without TLS; --ipv6 adds 2001:db8:I::10 and srv 2001:db8:ffff::10, fd00:ffff::10.
+  mobile LAN 172.20.I.0/24, public 198.51.100.I; own=1: 203.0.113.(200+I);
+  srv 192.0.2.10 and 192.0.2.11, and 10.0.0.10 for meetings without TLS;
+  --ipv6 adds 2001:db8:I::10 and srv 2001:db8:ffff::10 and ::11, fd00:ffff::10.
 Environment: LAB (prefix, default "lab"; several labs can coexist), WAN (path of nonstop-wan).
 Exit status 77: this system does not allow a lab.
 """
@@ -52,6 +55,9 @@ from privacy import HERE, ROOT, WAN, private, refusal, refused, skip
 LAB = os.environ.get("LAB", "lab")
 RUN = f"/run/lab-{LAB}"
 SRV, SRV2, GW = "192.0.2.10", "192.0.2.11", "203.0.113.254"
+SRV6, SRV6_2 = "2001:db8:ffff::10", "2001:db8:ffff::11"
+# Everything that leads to the server.
+SERVERS = {SRV, SRV2, SRV6, SRV6_2, "fd00:ffff::10", "10.0.0.10"}
 # http is accepted on private addresses only.
 MEET = "10.0.0.10"
 # Where groups of processes get their share of the CPU (cgroup v1).
@@ -155,7 +161,7 @@ def up(n=2, specs=(), delay="10ms", hosts=1, ipv6=False, packet_log=()):
     down()
     os.makedirs(RUN, exist_ok=True)
     homes = {i: {"up": "", "down": "", "both": f"delay={delay}", "nat": "portrestricted", "hosts": str(hosts), "hairpin": "0",
-                 "mobile": "0", "mup": "", "mdown": "", "mboth": "delay=30ms", "mnat": "symmetric"} for i in range(1, n + 1)}
+                 "family": "both", "own": "0", "mobile": "0", "mup": "", "mdown": "", "mboth": "delay=30ms", "mnat": "symmetric"} for i in range(1, n + 1)}
     for spec in specs:
         i, _, rest = spec.partition(":")
         for key, _, value in (x.strip().partition("=") for x in rest.split(";") if x.strip()):
@@ -177,6 +183,7 @@ def up(n=2, specs=(), delay="10ms", hosts=1, ipv6=False, packet_log=()):
         for prefix in ("2001:db8:ffff", "fd00:ffff"):
             ip("srv", f"addr add {prefix}::10/64 dev eth0 nodad")
             ip("net", f"addr add {prefix}::1/64 dev srv nodad")
+        ip("srv", f"addr add {SRV6_2}/64 dev eth0 nodad")
         ip("srv", "route add default via 2001:db8:ffff::1")
     for i, h in homes.items():
         build_home(i, h, ipv6, i in packet_log)
@@ -186,27 +193,36 @@ def up(n=2, specs=(), delay="10ms", hosts=1, ipv6=False, packet_log=()):
 
 def build_home(i, h, ipv6, packet_log):
     hosts = [f"h{i}" + ("" if k == 0 else chr(ord("a") + k)) for k in range(int(h["hosts"]))]
-    h.update(names=hosts, addrs=[f"192.168.{i}.{10 + k}" for k in range(len(hosts))], public=f"203.0.113.{i}", lan=f"192.168.{i}.0/24")
+    addrs = [f"192.168.{i}.{10 + k}" for k in range(len(hosts))]
+    reached = h["lan"] = f"192.168.{i}.0/24"
+    if h["own"] == "1":
+        addrs, reached = [f"203.0.113.{200 + i}"], f"203.0.113.{200 + i}/32"
+    h.update(names=hosts, addrs=addrs, public=f"203.0.113.{i}")
     router = f"r{i}"
     add_ns(router, ipv6)
     ip(router, "link add br0 type bridge")
     ip(router, "link set br0 up")
-    ip(router, f"addr add 192.168.{i}.1/24 dev br0")
-    if ipv6:
+    v4, v6 = h["family"] != "6", ipv6 and h["family"] != "4"
+    if v4:
+        ip(router, f"addr add 192.168.{i}.1/24 dev br0")
+    if v6:
         ip(router, f"addr add 2001:db8:{i}::1/64 dev br0 nodad")
     for k, host in enumerate(hosts):
-        add_ns(host, ipv6)
+        add_ns(host, v6)
         sh(f"ip link add eth0 netns {ns(host)} type veth peer name lan{k} netns {ns(router)}")
         ip(router, f"link set lan{k} master br0 up")
-        ip(host, f"addr add {h['addrs'][k]}/24 dev eth0")
         ip(host, "link set eth0 up")
-        ip(host, f"route add default via 192.168.{i}.1")
-        if ipv6:
+        if v4:
+            ip(host, f"addr add {addrs[k]}/{reached.split('/')[1]} dev eth0")
+            ip(host, f"route add default via 192.168.{i}.1 dev eth0 onlink")
+        if v6:
             ip(host, f"addr add 2001:db8:{i}::{10 + k}/64 dev eth0 nodad")
             ip(host, f"route add default via 2001:db8:{i}::1")
+    if h["own"] == "1":
+        ip(router, f"route add {reached} dev br0")
     # Without translation the hosts are reached at their own addresses.
-    link(f"home{i}", router, f"home{i}", h["public"], f"{h['both']} {h['up']}", f"{h['both']} {h['down']}", packet_log, [h["lan"]])
-    if ipv6:
+    link(f"home{i}", router, f"home{i}", h["public"], f"{h['both']} {h['up']}", f"{h['both']} {h['down']}", packet_log, [reached])
+    if v6:
         ip(router, f"addr add 2001:db8:fffe::{i}/128 dev wan0 nodad")
         ip(router, "-6 route replace default dev wan0")
         ip("net", f"-6 route replace 2001:db8:{i}::/64 dev home{i}")
@@ -220,6 +236,8 @@ def build_home(i, h, ipv6, packet_log):
         ip(hosts[0], f"addr add 172.20.{i}.10/24 dev eth1")
         ip(hosts[0], "link set eth1 up")
         ip(hosts[0], f"route add default via 172.20.{i}.1 metric 200")
+        # As the usual network managers do: a way without a carrier is no way.
+        sh(f"ip netns exec {ns(hosts[0])} sysctl -qw net.ipv4.conf.all.ignore_routes_with_linkdown=1", False)
         # Answers leave by the interface that owns their source address.
         ip(hosts[0], f"rule add from 172.20.{i}.10 table 200")
         ip(hosts[0], f"route add default via 172.20.{i}.1 table 200")
@@ -278,15 +296,20 @@ def ctl(name, line):
     return r.stdout.strip()
 
 
+def carrier(i, what):
+    """Plugs the LAN cable of home `i` in or out; the host sees it at once."""
+    ip(f"r{i}", f"link set lan0 {what}")
+
+
 def give_link(i, name):
     """Gives home `i` the named link or trace; returns what the link answered."""
     path = name if os.path.exists(name) else f"{HERE}/links/{name}.csv"
     return ctl(f"home{i}", f"schedule {os.path.abspath(path)}")
 
 
-def join_group(node):
-    """Gives this process a large share of the CPU, so that other jobs on the machine disturb a
-    measurement less. Only root may, on cgroup v1; others go without."""
+def join_group(node, pid=0):
+    """Gives a process (this one, unless another is named) a large share of the CPU, so that other
+    jobs on the machine disturb a measurement less. Only root may, on cgroup v1; others go without."""
     group = f"{SHARES}/{ns(node)}"
     try:
         os.makedirs(group)
@@ -295,7 +318,7 @@ def join_group(node):
     except OSError:
         return
     try:
-        for file, value in (("cpu.shares", os.environ.get("LAB_SHARES", "3072")), ("cgroup.procs", "0")):
+        for file, value in (("cpu.shares", os.environ.get("LAB_SHARES", "3072")), ("cgroup.procs", str(pid))):
             with open(f"{group}/{file}", "w") as f:
                 f.write(value)
     except OSError:
@@ -308,7 +331,9 @@ def exec_command(node, cmd):
 
 def start(node, cmd, **options):
     """Starts a program on a node and returns the process."""
-    return sp.Popen(exec_command(node, cmd), stdin=sp.DEVNULL, preexec_fn=lambda: join_group(node), **options)
+    process = sp.Popen(exec_command(node, cmd), stdin=sp.DEVNULL, **options)
+    join_group(node, process.pid)
+    return process
 
 
 def cpu(node):
@@ -423,7 +448,7 @@ def main():
         "link": give_link,
         "nat": change_nat,
         "cut": lambda i, seconds: ctl(f"home{i}", f"both cut={seconds}s"),
-        "carrier": lambda i, what: ip(f"r{i}", f"link set lan0 {what}"),
+        "carrier": carrier,
         "readdress": lambda i, what: readdress(int(i), what),
         "switch": lambda i, device: switch(int(i), device),
         "cpu": lambda node: f"{cpu(node):.3f}",

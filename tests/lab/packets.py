@@ -9,7 +9,40 @@ TCP, UDP = 6, 17
 # Opus, in our calls and in browsers alike.
 AUDIO = 111
 
-Packet = namedtuple("Packet", "at direction bytes wait_ms fate protocol ports payload_type sequence")
+# `remote` is the address beyond the link, `head` what a datagram or a segment begins with.
+Packet = namedtuple("Packet", "at direction bytes wait_ms fate protocol ports payload_type sequence ssrc remote head")
+
+
+def clock_zero(stats):
+    """Seconds since 1970 when the clock of a link's logs was zero."""
+    with open(stats) as f:
+        first = next(csv.DictReader(f))
+    return float(first["unix_s"]) - float(first["time_s"])
+
+
+def packet_of(row, zero):
+    return Packet(zero + float(row["time_s"]), row["dir"], int(row["len"]), int(row["qdelay_us"]) / 1e3, row["fate"], int(row["proto"]),
+                  (int(row["sport"]), int(row["dport"])), int(row["pt"]) if row["pt"] else None, int(row["seq"]) if row["seq"] else None,
+                  row["ssrc"], row["dst" if row["dir"] == "up" else "src"], row["head"])
+
+
+class Tail:
+    """The packet log of a link that still runs: each time it is asked, what came since."""
+
+    def __init__(self, log, stats):
+        self.stats, self.zero = stats, None
+        self.file = open(log)
+        self.fields, self.part = None, ""
+
+    def read(self):
+        """The packets since the last time. The link has to be told to flush its log first."""
+        if self.zero is None:
+            self.zero = clock_zero(self.stats)
+        lines = (self.part + self.file.read()).split("\n")
+        self.part = lines.pop()
+        if self.fields is None and lines:
+            self.fields = lines.pop(0).split(",")
+        return [packet_of(dict(zip(self.fields, line.split(","))), self.zero) for line in lines]
 
 
 class Log:
@@ -21,15 +54,9 @@ class Log:
     @classmethod
     def read(cls, log, stats):
         """Reads a packet log; the statistics beside it tell when its clock was zero."""
-        with open(stats) as f:
-            first = next(csv.DictReader(f))
-            zero = float(first["unix_s"]) - float(first["time_s"])
-        packets = []
+        zero = clock_zero(stats)
         with open(log) as f:
-            for row in csv.DictReader(f):
-                packets.append(Packet(zero + float(row["time_s"]), row["dir"], int(row["len"]), int(row["qdelay_us"]) / 1e3, row["fate"],
-                                      int(row["proto"]), (int(row["sport"]), int(row["dport"])),
-                                      int(row["pt"]) if row["pt"] else None, int(row["seq"]) if row["seq"] else None))
+            packets = [packet_of(row, zero) for row in csv.DictReader(f)]
         return cls(packets)
 
     def only(self, direction="up", protocol=UDP, since=None, until=None, payload_type=None):

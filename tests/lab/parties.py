@@ -98,16 +98,19 @@ class Nonstop:
         return sp.run([f"{programs()}/nonstop", "new", "--server", MEETINGS], capture_output=True, text=True, check=True).stdout.strip()
 
     def __init__(self, folder, node, label, room, sends, clip):
+        camera, microphone = (f"file:{clip}", "tone") if sends else ("none", "none")
+        self.begin(folder, node, label, [room, "--camera", camera, "--microphone", microphone, "--max-bitrate", f"{MAX_BITRATE / 1e6}M"])
+
+    def begin(self, folder, node, label, words, env=None):
+        """Starts `nonstop call` with these words, and notes when."""
         self.node, self.label = node, label
         self.stats, self.log = f"{folder}/{label}.jsonl", f"{folder}/{label}.log"
-        camera, microphone = (f"file:{clip}", "tone") if sends else ("none", "none")
-        command = [f"{programs()}/nonstop", "call", room, "--name", label, "--stats", self.stats, "--camera", camera,
-                   "--microphone", microphone, "--speaker", "none", "--max-bitrate", f"{MAX_BITRATE / 1e6}M"]
+        command = [f"{programs()}/nonstop", "call", *words, "--name", label, "--stats", self.stats, "--speaker", "none"]
         for path in (self.stats, self.log):
             if os.path.exists(path):
                 os.unlink(path)
         with open(self.log, "w") as log:
-            self.process = lab.start(node, command, stdout=log, stderr=log)
+            self.process = lab.start(node, command, stdout=log, stderr=log, env=env)
         # Times in the statistics count from the start of the program, not of the one that starts it.
         while self.process.poll() is None:
             try:
@@ -117,6 +120,7 @@ class Nonstop:
                 pass
         self.started = time.time()
         self.encoders = {}
+        self.said, self.said_until = [], 0
 
     def entered(self):
         wait_for(lambda: self.alive() and self.event("joined"), f"{self.label} joined")
@@ -128,15 +132,17 @@ class Nonstop:
         return True
 
     def lines(self):
-        lines = []
+        """Everything it said so far; `at` is the time of a line in seconds since 1970."""
         if os.path.exists(self.stats):
-            with open(self.stats) as f:
+            with open(self.stats, "rb") as f:
+                f.seek(self.said_until)
                 for text in f:
-                    if text.endswith("\n"):
+                    if text.endswith(b"\n"):
+                        self.said_until += len(text)
                         line = json.loads(text)
                         line["at"] = self.started + line["time_ms"] / 1e3
-                        lines.append(line)
-        return lines
+                        self.said.append(line)
+        return self.said
 
     def event(self, name):
         return next((line for line in self.lines() if line.get("event") == name), None)

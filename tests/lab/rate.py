@@ -19,24 +19,20 @@ import argparse
 import glob
 import json
 import os
-import statistics
 import sys
 import time
 import traceback
-import zlib
 
 sys.dont_write_bytecode = True
 import cases
 import clip
 import lab
 import quick
-from parties import Absent, Chromium, Failed, Nonstop, programs
+from bench import BENCH, BUSY, checksum, median, merge, print_table, program, verdict
+from parties import Absent, Chromium, Failed, Nonstop
 from scene import Scene
 
-BENCH = f"{lab.ROOT}/target/bench"
 RESULTS = f"{BENCH}/lab"
-# Less of the CPU than this was idle: timings of the run mean little.
-BUSY = .15
 KINDS = {"nonstop": Nonstop, "chromium": Chromium}
 
 
@@ -56,22 +52,12 @@ def the_clip():
     return path
 
 
-def checksum(*modules):
-    """Changes when one of our own files does."""
-    total = 0
-    for module in modules:
-        with open(f"{lab.HERE}/{module}.py", "rb") as f:
-            total = zlib.crc32(f.read(), total)
-    return total
-
-
 def fingerprint(kind):
     """Changes when what is measured changes, or how."""
     how = f"{checksum('cases', 'scene', 'packets', 'parties', 'clip'):08x}"
     if kind != "nonstop":
         return f"{kind} {how}"
-    stat = os.stat(f"{programs()}/nonstop")
-    return f"{stat.st_size}-{int(stat.st_mtime)} {how}"
+    return f"{program('nonstop')} {how}"
 
 
 def saved(name, kind, run):
@@ -131,14 +117,6 @@ def absence(kind):
     return None
 
 
-def median(results, key):
-    values = [r[key] for r in results if r.get(key) is not None]
-    # Never reached in some run: there is no median to be proud of.
-    if not values or len(values) * 2 <= len(results):
-        return None
-    return round(statistics.median(values), 4)
-
-
 def rows_of(name, own, peer, why):
     drive, _, _ = cases.CASES[name]
     title = "lab: " + drive.__doc__.strip().rstrip(".")
@@ -160,44 +138,6 @@ def rows_of(name, own, peer, why):
     return rows
 
 
-def merge(rows):
-    """Puts rows into target/bench/rate.json in place of older ones of the same cases."""
-    path = f"{BENCH}/rate.json"
-    try:
-        with open(path) as f:
-            kept = [row for row in json.load(f) if row["case"] not in {r["case"] for r in rows}]
-    except (OSError, ValueError):
-        kept = []
-    os.makedirs(BENCH, exist_ok=True)
-    with open(path + ".part", "w") as f:
-        json.dump(kept + rows, f, indent=1)
-    os.replace(path + ".part", path)
-
-
-def verdict(row):
-    if row["bound"] is None:
-        return ""
-    if row["value"] is None:
-        return "missed"
-    held = row["value"] <= row["bound"] if row["better"] == cases.LOWER else row["value"] >= row["bound"]
-    return "" if held else "missed"
-
-
-def print_table(rows):
-    def text(value):
-        return "" if value is None else f"{value:g}"
-    lines = [["case", "figure", "value", "bound", "peer", "idle", ""]]
-    last = None
-    for row in rows:
-        case = row["case"].removeprefix("lab: ")
-        value = f"{text(row['value'])} {row['unit']}".strip() if row["value"] is not None else f"none ({row['why'][:40]})"
-        lines.append([case if case != last else "", row["figure"], value, text(row["bound"]), text(row["peer"]), text(row.get("idle")), verdict(row)])
-        last = case
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-
-
 def main():
     ap = argparse.ArgumentParser(usage=__doc__, add_help=True)
     ap.add_argument("--case", action="append", choices=list(cases.CASES), metavar="NAME", help="only this one; may be given more than once")
@@ -216,7 +156,7 @@ def main():
     if why:
         try:
             for name in () if a.quick else names:
-                merge(rows_of(name, [], [], why))
+                merge("rate", rows_of(name, [], [], why))
         except OSError as error:
             print(f"rate.json does not say so: {error}")
         lab.skip(why)
@@ -236,7 +176,7 @@ def main():
         peer, _ = runs_of(name, "chromium", a.runs, a.fresh, clip_file) if beside else ([], None)
         rows = rows_of(name, own, peer, why)
         failed += [name] if why else []
-        merge(rows)
+        merge("rate", rows)
         table += rows
     print_table(table)
     missed = sum(verdict(row) == "missed" for row in table)
