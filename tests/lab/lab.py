@@ -19,6 +19,7 @@ Nothing leaves the machine: no namespace has a route to the outside.
   lab.py nat I TYPE [hairpin]           change the NAT type while running
   lab.py cut I SECONDS                  blackhole the link of home I, both ways
   lab.py carrier I down|up              LAN cable out / in (the host's eth0 sees it)
+  lab.py second I down|up               the host's eth1 (mobile=1)
   lab.py readdress I lan|wan            new LAN address of the host / new public address
   lab.py switch I eth0|eth1             move the host's default route (mobile=1)
   lab.py cpu NODE                       CPU seconds used by the programs on a node
@@ -31,7 +32,7 @@ home keys (-H '2:up=rate=2mbit queue=300ms delay=20ms;down=rate=20mbit delay=20m
   family=4|6|both (default)  what the hosts speak; 6 needs --ipv6
   own=1                      the host has a public address of its own (one host, nat=none)
 NAT types: none fullcone restricted portrestricted(default) symmetric
-           udpblocked tcp443 proxyonly   (the last three: portrestricted plus that filter)
+           udpblocked tcp443 tls443 proxyonly   (the last four: portrestricted plus that filter)
 Addresses: home I LAN 192.168.I.0/24 (host .10, .11 ...), public 203.0.113.I;
   mobile LAN 172.20.I.0/24, public 198.51.100.I; own=1: 203.0.113.(200+I);
   srv 192.0.2.10 and 192.0.2.11, and 10.0.0.10 for meetings without TLS;
@@ -301,6 +302,14 @@ def carrier(i, what):
     ip(f"r{i}", f"link set lan0 {what}")
 
 
+def second_uplink(i, what):
+    """Takes the second uplink of a home away (`down`) or gives it back (`up`), with its routes."""
+    ip(f"h{i}", f"link set eth1 {what}")
+    if what == "up":
+        ip(f"h{i}", f"route replace default via 172.20.{i}.1 metric 200")
+        ip(f"h{i}", f"route replace default via 172.20.{i}.1 table 200")
+
+
 def give_link(i, name):
     """Gives home `i` the named link or trace; returns what the link answered."""
     path = name if os.path.exists(name) else f"{HERE}/links/{name}.csv"
@@ -449,6 +458,7 @@ def main():
         "nat": change_nat,
         "cut": lambda i, seconds: ctl(f"home{i}", f"both cut={seconds}s"),
         "carrier": carrier,
+        "second": second_uplink,
         "readdress": lambda i, what: readdress(int(i), what),
         "switch": lambda i, device: switch(int(i), device),
         "cpu": lambda node: f"{cpu(node):.3f}",

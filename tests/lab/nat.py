@@ -1,6 +1,9 @@
 """The routers of the homes: what they translate, what they let through, and how to see it from outside."""
 
-TYPES = ("none", "fullcone", "restricted", "portrestricted", "symmetric", "udpblocked", "tcp443", "proxyonly")
+TYPES = ("none", "fullcone", "restricted", "portrestricted", "symmetric", "udpblocked", "tcp443", "tls443", "proxyonly")
+# A STUN request over TCP, by its magic cookie (RFC 8489, section 5): what a firewall that looks for
+# TLS on port 443 sees of a relay in plain.
+STUN_IN_TCP = "@ih,32,32 0x2112a442"
 
 
 def rules(kind, lan, public, hosts, hairpin, server):
@@ -23,6 +26,8 @@ def rules(kind, lan, public, hosts, hairpin, server):
         blocked = ["oifname wan0 meta l4proto udp counter drop"]
     elif kind == "tcp443":
         blocked = ["oifname wan0 tcp dport 443 accept", "oifname wan0 counter drop"]
+    elif kind == "tls443":
+        blocked = [f"oifname wan0 tcp dport 443 {STUN_IN_TCP} counter drop", "oifname wan0 tcp dport 443 accept", "oifname wan0 counter drop"]
     elif kind == "proxyonly":
         blocked = [f"oifname wan0 ip daddr {server} tcp dport 3128 accept", "oifname wan0 counter drop"]
     else:

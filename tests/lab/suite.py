@@ -23,6 +23,7 @@ ROUTERS = {
     "symmetric": ("udp: open", "mapping: endpoint-dependent (symmetric)"),
     "udpblocked": ("udp: blocked", "tcp 443: True | tcp 8080: True"),
     "tcp443": ("udp: blocked", "tcp 443: True | tcp 8080: False"),
+    "tls443": ("udp: blocked", "tcp 443: True | tcp 8080: False"),
     "proxyonly": ("udp: blocked", "tcp 443: False | tcp 8080: False"),
 }
 

@@ -91,7 +91,7 @@ def worse(*rungs):
 KINDS = ("none", "fullcone", "portrestricted", "symmetric", "udpblocked", "tcp443", "proxyonly", "ipv6only")
 # What leads to the relay where UDP does not. Plain TURN over TCP shares port 443 with HTTPS, and the
 # proxy of the lab lets everything through that asks with CONNECT: nobody needs TLS inside of it.
-WITHOUT_UDP = {"udpblocked": "turn-tcp", "tcp443": "turn-tcp", "proxyonly": "turn-tcp"}
+WITHOUT_UDP = {"udpblocked": "turn-tcp", "tcp443": "turn-tcp", "proxyonly": "turn-tcp", "tls443": "turn-tls"}
 
 
 def best(a, b):
