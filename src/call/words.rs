@@ -176,6 +176,27 @@ pub(super) fn refused(code: ErrorCode) -> Words {
     words(NoticeLevel::Error, NoticeKind::Meeting, text, actions)
 }
 
+/// Says that the server does not take us back into a call that goes on.
+pub(super) fn refused_again(code: ErrorCode) -> Words {
+    let why = match code {
+        ErrorCode::NotAdmitted => "a meeting of the same name is going on there with another link",
+        ErrorCode::RoomFull => "it says that the meeting is full",
+        ErrorCode::ServerFull => "it says that it is full",
+        ErrorCode::Version => "it speaks another version of Nonstop now",
+        ErrorCode::TooFast => "it asks us to slow down",
+        ErrorCode::Replaced | ErrorCode::IdTaken => "it still holds our old seat",
+        ErrorCode::Malformed
+        | ErrorCode::TooLong
+        | ErrorCode::NotJoined
+        | ErrorCode::NoSuchParticipant
+        | ErrorCode::Unknown => "it does not say why",
+    };
+    let text = format!(
+        "The meeting server does not take you back: {why}. Your call goes on; nobody can join you until it does. Nonstop keeps trying."
+    );
+    words(NoticeLevel::Warning, NoticeKind::Meeting, text, &[])
+}
+
 /// Says that the server of a meeting could not be reached.
 pub(super) fn unreachable(host: &str) -> Words {
     let text = format!(

@@ -1,23 +1,34 @@
-//! The task that owns the room, the signalling, the sealed conversations and the links.
+//! The task that owns the room, the signalling, the post and the links.
 //!
 //! It decides nothing: facts go to the [`Room`], effects come back and are done in their order.
 
-use std::{collections::HashMap, future::pending, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    future::pending,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{
     StreamExt,
     stream::{BoxStream, SelectAll, poll_fn},
 };
 use nonstop_rate::Bitrate;
-use nonstop_seal::{MeetingKeys, OpenError, SealedChannel};
+use nonstop_seal::MeetingKeys;
 use nonstop_wire::{
-    ClientMessage, IceServer, MeetingLink, ParticipantId, PeerMessage, ServerMessage,
+    BesideMessage, ClientMessage, IceServer, MeetingLink, ParticipantId, PeerMessage, ServerMessage,
 };
-use tokio::{sync::mpsc, task::JoinSet, time::sleep_until};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep, sleep_until},
+};
 
 use super::{
     End, MeshCommand, MeshEvent, PathPolicy,
     link::{Link, LinkConfig, LinkEvent},
+    post::{Opened, Parcel, Post, Way},
     recording::Recording,
     room::{Effect, LinkNumber, Room},
     signalling::{News, Patience, Seat, Signalling},
@@ -33,9 +44,8 @@ use crate::{
     },
 };
 
-/// How many conversations are kept before those that never mattered are forgotten: an evil
-/// server can invent participants without end.
-const MANY_CHANNELS: usize = 512;
+/// How long links stay after a goodbye that only they can carry.
+const LAST_WORDS: Duration = Duration::from_millis(150);
 
 /// Everything a mesh is told at the start.
 #[derive(Debug)]
@@ -119,12 +129,11 @@ type LinkEvents = SelectAll<BoxStream<'static, (ParticipantId, LinkNumber, LinkE
 
 struct Driver {
     me: ParticipantId,
-    keys: MeetingKeys,
     config: MeshConfig,
     ice_servers: Vec<IceServer>,
     room: Room,
     signalling: Signalling,
-    channels: HashMap<ParticipantId, SealedChannel>,
+    post: Post,
     parties: HashMap<ParticipantId, Party>,
     /// Who is shown how large, once that was said.
     viewed: Option<HashMap<ParticipantId, Size>>,
@@ -159,14 +168,13 @@ impl Driver {
         let signalling = Signalling::start(seat, Patience::default());
         Self {
             me,
-            keys,
+            post: Post::new(me, keys),
             room: Room::new(me, config.me.clone()),
             renditions: Renditions::new(config.camera.clone()),
             uplink: Arc::default(),
             config,
             ice_servers: Vec::new(),
             signalling,
-            channels: HashMap::new(),
             parties: HashMap::new(),
             viewed: None,
             link_events: SelectAll::new(),
@@ -179,7 +187,8 @@ impl Driver {
             if let Err(Over(end)) = self.do_effects().await {
                 break end;
             }
-            let wake = self.room.poll_timeout();
+            let wakes = [self.room.poll_timeout(), self.post.poll_timeout()];
+            let wake = wakes.into_iter().flatten().min();
             tokio::select! {
                 // In this order: a person's wish never waits behind a flood; what the server
                 // says decides which links there are; links have little to say; time last, so
@@ -193,6 +202,9 @@ impl Driver {
                     Some(MeshCommand::Leave) => {
                         self.room.handle_leave();
                         let _ = self.do_effects().await;
+                        if !self.room.connected() {
+                            sleep(LAST_WORDS).await;
+                        }
                         break Some(End::Left);
                     }
                     None => return None,
@@ -203,9 +215,9 @@ impl Driver {
                     None => return None,
                 },
                 Some((id, number, event)) = self.link_events.next() => {
-                    self.room.handle_link(id, number, event, clock::now());
+                    self.handle_link(id, number, event);
                 }
-                () = until(wake) => self.room.handle_timeout(clock::now()),
+                () = until(wake) => self.handle_timeout(clock::now()),
             }
         };
         let Self { signalling, .. } = self;
@@ -221,6 +233,7 @@ impl Driver {
                 self.room.handle_welcome(&welcome, now);
             }
             News::Disconnected => self.room.handle_disconnected(now),
+            News::Refused(code) => self.room.handle_refused(code),
             News::Received(message) => self.handle_server(message, now),
             News::Ended(_) => {}
         }
@@ -235,7 +248,9 @@ impl Driver {
                 participant,
                 reason,
             } => self.room.handle_left(participant, reason, now),
-            ServerMessage::Message { from, sealed } => self.open(from, &sealed, now),
+            ServerMessage::Message { from, sealed } => {
+                self.open(from, &sealed, Way::Server, now);
+            }
             ServerMessage::Error { code, message } => {
                 tracing::debug!(?code, message, "the server refused something");
             }
@@ -243,31 +258,53 @@ impl Driver {
         }
     }
 
-    fn open(&mut self, from: ParticipantId, sealed: &str, now: Instant) {
-        let known = self.channels.contains_key(&from);
-        match self.channel(from).open(sealed) {
-            Ok(message) => self.room.handle_message(from, message, now),
-            Err(OpenError::Replayed) => self.room.handle_replayed(from),
-            // Whether garbage or a good envelope in the wrong place: not sealed by them for us.
-            Err(error @ (OpenError::Forged | OpenError::Malformed)) => {
-                tracing::debug!(%from, %error, "a message did not open");
-                if !known {
-                    self.channels.remove(&from);
+    fn handle_link(&mut self, id: ParticipantId, number: LinkNumber, event: LinkEvent) {
+        let now = clock::now();
+        match event {
+            LinkEvent::Envelope { to, from, sealed } if to == self.me => {
+                // Of others there may be word by way of members only; the server tells who is there.
+                if self.room.remembers(from) {
+                    self.open(from, &sealed, Way::Beside(id), now);
                 }
-                self.room.handle_forged(from);
+            }
+            LinkEvent::Envelope { to, from, sealed } => {
+                let ways = self.room.ways(to);
+                let parcel = self.post.pass_on(id, (to, from), sealed, &ways, now);
+                self.dispatch(parcel);
+            }
+            event => {
+                match &event {
+                    LinkEvent::Connected(_) => self.post.handle_connected(id),
+                    // Perhaps it is the network, and the way to the server is gone, too.
+                    LinkEvent::Interrupted | LinkEvent::PathChanged(_) => self.signalling.knock(),
+                    _ => {}
+                }
+                self.room.handle_link(id, number, event, now);
             }
         }
     }
 
-    fn channel(&mut self, peer: ParticipantId) -> &mut SealedChannel {
-        if self.channels.len() >= MANY_CHANNELS && !self.channels.contains_key(&peer) {
-            let room = &self.room;
-            self.channels.retain(|id, _| room.remembers(*id));
+    fn handle_timeout(&mut self, now: Instant) {
+        let room = &self.room;
+        let late = self.post.handle_timeout(now, |id| room.ways(id));
+        self.dispatch(late);
+        self.room.handle_timeout(now);
+    }
+
+    fn open(&mut self, from: ParticipantId, sealed: &str, came: Way, now: Instant) {
+        let room = &self.room;
+        self.post.tidy(|id| room.remembers(id));
+        match (self.post.open(from, sealed, came, now), came) {
+            (Opened::Message(message), Way::Server) => {
+                self.room.handle_message(from, message, now);
+            }
+            (Opened::Message(message), Way::Beside(_)) => {
+                self.room.handle_message_beside(from, message, now);
+            }
+            (Opened::Replayed, _) => self.room.handle_replayed(from),
+            (Opened::Forged, _) => self.room.handle_forged(from),
+            (Opened::Nothing, _) => {}
         }
-        let (keys, me) = (&self.keys, self.me);
-        self.channels
-            .entry(peer)
-            .or_insert_with(|| SealedChannel::new(keys, me, peer))
     }
 
     async fn do_effects(&mut self) -> Result<(), Over> {
@@ -304,6 +341,7 @@ impl Driver {
                     others,
                 },
                 Effect::Reconnecting => MeshEvent::Reconnecting,
+                Effect::Refused(code) => MeshEvent::Refused(code),
                 Effect::Reconnected { resumed } => MeshEvent::Reconnected { resumed },
                 Effect::MemberJoined { id } => self.meet(id),
                 Effect::Described { id, state } => MeshEvent::ParticipantDescribed { id, state },
@@ -327,9 +365,32 @@ impl Driver {
             tracing::warn!(%error, "nothing can be sealed without random numbers");
             return;
         }
-        let sealed = self.channel(to).seal(message, nonce);
-        if !self.signalling.send(ClientMessage::Send { to, sealed }) {
-            tracing::debug!(%to, "the way to the server is full; a message is lost");
+        let room = &self.room;
+        self.post.tidy(|id| room.remembers(id));
+        let ways = room.ways(to);
+        let parcels = self.post.send(to, message, nonce, &ways, clock::now());
+        self.dispatch(parcels);
+    }
+
+    fn dispatch(&self, parcels: impl IntoIterator<Item = Parcel>) {
+        for Parcel {
+            way,
+            to,
+            from,
+            sealed,
+        } in parcels
+        {
+            let sent = match way {
+                Way::Server => self.signalling.send(ClientMessage::Send { to, sealed }),
+                Way::Beside(id) => {
+                    let link = self.parties.get(&id).and_then(|party| party.link.as_ref());
+                    let message = BesideMessage::Envelope { to, from, sealed };
+                    link.is_some_and(|link| link.pass(message))
+                }
+            };
+            if !sent {
+                tracing::debug!(%to, ?way, "the way is full; a message is lost");
+            }
         }
     }
 

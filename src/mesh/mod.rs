@@ -22,6 +22,7 @@ mod news;
 #[expect(dead_code, reason = "links do not use relays of their own yet")]
 mod paths;
 pub mod peer;
+mod post;
 #[expect(dead_code, reason = "nothing goes through a proxy yet")]
 mod proxy;
 mod recording;

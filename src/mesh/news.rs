@@ -64,6 +64,8 @@ pub enum MeshEvent {
     },
     /// The connection to the server broke; the call goes on, and we are trying.
     Reconnecting,
+    /// The server is there and does not take us back; the call goes on, and we are trying.
+    Refused(ErrorCode),
     /// The connection to the server is back.
     Reconnected {
         /// Whether the server had kept our seat.

@@ -10,9 +10,9 @@
 //! link events ────┘                     └─▶ MemberJoined · MemberLeft · News · Suspect
 //! ```
 //!
-//! Invariants: nobody is a member, and nobody has a link, before a message of theirs opened. The
-//! server alone cannot end a link that media flows through, except by saying that the other
-//! left on purpose; it cannot make anybody appear.
+//! Invariants: nobody is a member, and nobody has a link, before a message of theirs opened; so
+//! nobody else is ever sent a session description or a candidate, which name our addresses. The
+//! server alone cannot end a link that media flows through, and it cannot make anybody appear.
 //!
 //! # Who is told what, and how often
 //!
@@ -25,12 +25,16 @@
 //!
 //! | Known from the server | Known from the link | Then |
 //! | --- | --- | --- |
-//! | left on purpose, or their sealed goodbye came | anything | removed at once |
+//! | their sealed goodbye came | anything | removed at once |
+//! | left on purpose | no media | removed at once |
 //! | connection broke | no media for 1.5 s | lost 2.5 s later |
 //! | seat given up, or unknown for 60 s after a restart | no media | lost |
 //! | server cannot be reached | no media for 15 s | lost |
+//! | any of these | no media, but others passed something on from them in the last 15 s | stays |
 //! | present | no media | stays, and the link is set up anew |
-//! | anything but left | media flows | stays |
+//! | anything but a goodbye | media flows | stays |
+//!
+//! Whoever media reaches although the server says for 5 s that they left is hidden by it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -43,20 +47,19 @@ use nonstop_wire::{
 
 use self::{
     hearsay::Hearsay,
-    person::{LinkState, Person, Seat, Standing},
+    person::{Member, Person, Seat, Standing},
 };
-use super::{
-    LinkNews, Me, Suspicion,
-    link::{LinkError, LinkEvent},
-};
+use super::{Me, Suspicion};
 
 mod effect;
 mod hearsay;
+mod links;
 mod meeting;
 mod person;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod ways;
 
 pub(super) use effect::{Effect, LinkNumber};
 
@@ -112,6 +115,8 @@ pub(super) struct Room {
     former: BTreeMap<ParticipantId, Former>,
     hearsay: Hearsay,
     reported: BTreeSet<String>,
+    /// How the server refused us last, since it was there last.
+    refused: Option<ErrorCode>,
     effects: VecDeque<Effect>,
     links_started: u64,
 }
@@ -127,6 +132,7 @@ impl Room {
             former: BTreeMap::new(),
             hearsay: Hearsay::default(),
             reported: BTreeSet::new(),
+            refused: None,
             effects: VecDeque::new(),
             links_started: 0,
         }
@@ -151,6 +157,7 @@ impl Room {
     /// Takes in the server's answer to our joining, the first or a later one.
     pub(super) fn handle_welcome(&mut self, welcome: &Welcome, now: Instant) {
         let first = matches!(self.server, ServerView::Joining | ServerView::Full { .. });
+        self.refused = None;
         let listed: BTreeSet<_> = welcome.participants.iter().copied().collect();
         let grace = if welcome.resumed {
             Duration::ZERO
@@ -238,12 +245,13 @@ impl Room {
             return;
         };
         let on_purpose = reason == DepartureReason::Left;
-        let flowing = person
-            .member()
-            .is_some_and(|member| member.down_since.is_none());
-        if flowing && !on_purpose {
-            // They lost the server, not us.
-            person.seat = Seat::Unlisted { until: now };
+        if person.member().is_some_and(Member::flows) {
+            // Either they lost the server, not us, or its word is all there is: who leaves says so
+            // to everybody, and their media ends.
+            person.seat = match on_purpose {
+                true => Seat::Denied { since: now },
+                false => Seat::Unlisted { until: now },
+            };
         } else {
             self.remove(id, !on_purpose, Former::as_told(on_purpose), now);
         }
@@ -268,6 +276,32 @@ impl Room {
             }
         }
         self.settle(now);
+    }
+
+    /// Takes in that the server refused to take us back.
+    pub(super) fn handle_refused(&mut self, code: ErrorCode) {
+        if self.in_the_room() && self.refused != Some(code) {
+            self.refused = Some(code);
+            self.effects.push_back(Effect::Refused(code));
+        }
+    }
+
+    /// Takes in a message that opened and came beside the media of a link: from somebody we know.
+    pub(super) fn handle_message_beside(
+        &mut self,
+        from: ParticipantId,
+        message: PeerMessage,
+        now: Instant,
+    ) {
+        let Some(person) = self.people.get_mut(&from) else {
+            return;
+        };
+        if let Some(member) = person.member_mut()
+            && !member.flows()
+        {
+            member.last_word = Some(now);
+        }
+        self.handle_message(from, message, now);
     }
 
     /// Takes in a message that opened: `from` holds the secret and meant it for us.
@@ -308,81 +342,6 @@ impl Room {
         }
     }
 
-    /// Takes in what a link has to tell. What an earlier link to the same participant tells is
-    /// ignored.
-    pub(super) fn handle_link(
-        &mut self,
-        id: ParticipantId,
-        number: LinkNumber,
-        event: LinkEvent,
-        now: Instant,
-    ) {
-        let server = self.server;
-        let Some(person) = self.people.get_mut(&id) else {
-            return;
-        };
-        let Some(member) = person.member_mut() else {
-            return;
-        };
-        if member.link != LinkState::Running(number) {
-            return;
-        }
-        let after = now.saturating_duration_since(member.since);
-        let news = match event {
-            LinkEvent::Signal(message) => {
-                self.effects.push_back(Effect::Send { to: id, message });
-                None
-            }
-            LinkEvent::Connected(path) => {
-                member.down_since = None;
-                member.failures = 0;
-                Some(LinkNews::Connected { path, after })
-            }
-            LinkEvent::BesideOpened => {
-                member.beside = true;
-                None
-            }
-            // Not for the room: what is in it comes as a message.
-            LinkEvent::Envelope { .. } => None,
-            LinkEvent::PathChanged(path) => Some(LinkNews::PathChanged(path)),
-            LinkEvent::Interrupted => {
-                let news = member.down_since.is_none().then_some(LinkNews::Interrupted);
-                member.down_since.get_or_insert(now);
-                news
-            }
-            LinkEvent::FirstVideoFrame => {
-                let first = !std::mem::replace(&mut member.seen, true);
-                first.then_some(LinkNews::FirstVideoFrame { after })
-            }
-            LinkEvent::FirstAudio => {
-                let first = !std::mem::replace(&mut member.heard, true);
-                first.then_some(LinkNews::FirstAudio { after })
-            }
-            LinkEvent::VideoPaused => Some(LinkNews::VideoPaused),
-            LinkEvent::VideoResumed => Some(LinkNews::VideoResumed),
-            LinkEvent::PicturesPaused(reason) => Some(LinkNews::PicturesPaused(reason)),
-            LinkEvent::PicturesResumed => Some(LinkNews::PicturesResumed),
-            LinkEvent::Stats(stats) => Some(LinkNews::Stats(stats)),
-            LinkEvent::Failed(error) => {
-                let news = member.down_since.is_none().then_some(LinkNews::Interrupted);
-                member.down_since.get_or_insert(now);
-                let retry_at = now + member.back_off();
-                member.link = LinkState::Waiting { retry_at };
-                person.end_session();
-                tracing::debug!(%id, %error, ?server, "a link failed");
-                self.effects.push_back(Effect::StopLink { id });
-                if error == LinkError::WrongParty {
-                    self.suspect(Suspicion::WrongParty(id));
-                }
-                news
-            }
-        };
-        if let Some(news) = news {
-            self.effects.push_back(Effect::News { id, news });
-        }
-        self.settle(now);
-    }
-
     /// Takes in how we show ourselves from now on.
     pub(super) fn handle_described(&mut self, shown: Me, now: Instant) {
         let shown = presentable(shown);
@@ -417,10 +376,11 @@ impl Room {
             _ => None,
         };
         let people = self.people.iter().flat_map(|(id, person)| {
+            let reached = self.reaches(*id);
             [
-                person.reachable(server).then_some(person.describe_at),
+                reached.then_some(person.describe_at),
                 person.lost_at(server),
-                person.retry_at(server),
+                person.retry_at().filter(|_| reached),
                 person.stranger_at(),
                 self.hidden_at(*id, person),
             ]
@@ -438,6 +398,11 @@ impl Room {
             self.server = ServerView::Joining;
         }
         self.settle(now);
+    }
+
+    /// Tells whether the server tells us what happens.
+    pub(super) fn connected(&self) -> bool {
+        self.server == ServerView::Connected
     }
 
     fn in_the_room(&self) -> bool {

@@ -4,15 +4,23 @@
 //! mesh ─ send ─▶ [ 64 ] ─▶ backlog (newest 256) ─▶ socket ─▶ server
 //! mesh ◀─ news ◀─ [ 64 ] ◀───────────────────────── socket ◀─ server
 //!
-//! Connecting ──▶ Connected ──▶ waiting (0.5 s doubling to 10 s) ──▶ Connecting …
+//! Connecting ──▶ Connected ──▶ waiting (0.5 s doubling to 3 s, or a knock) ──▶ Connecting …
 //!     └─ refused, or never reached within 10 s: Ended
 //! ```
+//!
+//! Only the first connection can end in a refusal: once we were in, the call goes on without the
+//! server whatever it answers, and it is asked again.
 //!
 //! A message is written at most once: what may have been on its way when a connection broke is
 //! not sent again, for its receiver would see a replay. Everything said through here is
 //! repeated by those who say it.
 
-use std::{collections::VecDeque, future::Future, pin::pin, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures_util::{SinkExt, StreamExt};
 use nonstop_wire::{
@@ -42,6 +50,11 @@ mod tests;
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection must have lasted for the next one to be tried without growing waits.
 const LASTED: Duration = Duration::from_secs(10);
+/// The shortest time from one attempt to the next: networks that come and go knock often.
+const KNOCK_PAUSE: Duration = Duration::from_secs(1);
+/// How often the server is asked for a sign of life once it has been silent for long: one that was
+/// started anew says at once that it does not know the connection.
+const ASK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long leaving may take.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 /// How many messages are kept while the server is away. When there are more, the oldest goes:
@@ -68,6 +81,9 @@ pub(super) struct Patience {
     pub(super) first: Duration,
     /// How long the server may be silent; it pings every 5 s.
     pub(super) silence: Duration,
+    /// How long it has to answer when there was a knock: a connection through a network that is
+    /// gone stays open in silence.
+    pub(super) answer: Duration,
 }
 
 impl Default for Patience {
@@ -75,6 +91,7 @@ impl Default for Patience {
         Self {
             first: Duration::from_secs(10),
             silence: Duration::from_secs(15),
+            answer: Duration::from_secs(3),
         }
     }
 }
@@ -88,12 +105,15 @@ pub(super) enum News {
     Received(ServerMessage),
     /// The connection broke; it is being made again.
     Disconnected,
+    /// The server does not take us back; it is being asked again.
+    Refused(ErrorCode),
     /// It will not work.
     Ended(End),
 }
 
 enum Outgoing {
     Message(ClientMessage),
+    Knock,
     Leave,
 }
 
@@ -136,6 +156,13 @@ impl Signalling {
         self.outgoing.try_send(Outgoing::Message(message)).is_ok()
     }
 
+    /// Tells that the network may have changed: a connection that is there is tried, one that is not
+    /// is made at once.
+    pub(super) fn knock(&self) {
+        // Where the queue is full there is a knock in it, or words that try the connection as well.
+        let _ = self.outgoing.try_send(Outgoing::Knock);
+    }
+
     /// Returns the next news; none after [`News::Ended`]. Nothing is lost if the future is dropped.
     pub(super) async fn next(&mut self) -> Option<News> {
         self.news.recv().await
@@ -175,9 +202,12 @@ impl Task {
             let url = self.seat.url.clone();
             let join = self.join();
             let attempt = connect(&url, join);
-            match self.meanwhile(Box::pin(attempt)).await {
+            let soonest = clock::now() + KNOCK_PAUSE;
+            match self.meanwhile(Box::pin(attempt), soonest).await {
                 Err(left) => return left,
-                Ok(Ok((socket, welcome))) => {
+                // Knocked away: perhaps it was on a network that is gone.
+                Ok(None) => continue,
+                Ok(Some(Ok((socket, welcome)))) => {
                     self.resume = Some(welcome.resume.clone());
                     if let Err(left) = self.tell(News::Connected(welcome)).await {
                         return left;
@@ -193,21 +223,28 @@ impl Task {
                         return left;
                     }
                 }
-                Ok(Err(error)) => {
+                Ok(Some(Err(error))) => {
                     tracing::debug!(%error, "the meeting server was not reached");
+                    let tried = clock::now().saturating_duration_since(started);
                     // Once we were in, the call goes on without the server, whatever it says.
-                    if self.resume.is_none()
-                        && let Some(end) =
-                            self.hopeless(&error, clock::now().saturating_duration_since(started))
+                    let in_call = self.resume.is_some();
+                    let news = match (self.hopeless(&error, tried), &error) {
+                        (Some(end), _) if !in_call => Some(News::Ended(end)),
+                        (_, ConnectError::Refused(code)) if in_call => Some(News::Refused(*code)),
+                        _ => None,
+                    };
+                    let over = matches!(news, Some(News::Ended(_)));
+                    if let Some(news) = news
+                        && (self.tell(news).await.is_err() || over)
                     {
-                        let _ = self.tell(News::Ended(end)).await;
                         return Left;
                     }
                 }
             }
             let random = getrandom::u32().unwrap_or(u32::MAX);
             let again = clock::now() + backoff.next(random);
-            if let Err(left) = self.meanwhile(sleep_until(again.into())).await {
+            let waiting = sleep_until(again.into());
+            if let Err(left) = self.meanwhile(waiting, soonest).await {
                 return left;
             }
         }
@@ -239,16 +276,24 @@ impl Task {
         self.to_mesh.send(news).await.map_err(|_| Left)
     }
 
-    /// Waits for `future`, and meanwhile keeps what is to be sent.
-    async fn meanwhile<F: Future>(&mut self, future: F) -> Result<F::Output, Left> {
+    /// Waits for `future`, and meanwhile keeps what is to be sent. A knock ends it, but not before
+    /// `soonest`.
+    async fn meanwhile<F: Future>(
+        &mut self,
+        future: F,
+        soonest: Instant,
+    ) -> Result<Option<F::Output>, Left> {
         let mut future = pin!(future);
+        let mut knocked = false;
         loop {
             tokio::select! {
-                output = &mut future => return Ok(output),
+                output = &mut future => return Ok(Some(output)),
                 outgoing = self.from_mesh.recv() => match outgoing {
                     Some(Outgoing::Message(message)) => self.keep(message),
+                    Some(Outgoing::Knock) => knocked = true,
                     Some(Outgoing::Leave) | None => return Err(Left),
                 },
+                () = sleep_until(soonest.into()), if knocked => return Ok(None),
             }
         }
     }
@@ -262,7 +307,9 @@ impl Task {
 
     /// Sends and receives until the connection breaks.
     async fn converse(&mut self, mut socket: Socket) -> Result<(), Left> {
-        let mut heard = clock::now();
+        let heard = clock::now();
+        let mut ask_at = heard + self.patience.silence * 2 / 5;
+        let mut broken_at = heard + self.patience.silence;
         loop {
             while let Some(message) = self.backlog.pop_front() {
                 if !write(&mut socket, &message).await {
@@ -274,6 +321,10 @@ impl Task {
                 biased;
                 outgoing = self.from_mesh.recv() => match outgoing {
                     Some(Outgoing::Message(message)) => self.keep(message),
+                    Some(Outgoing::Knock) => {
+                        ask_at = clock::now();
+                        broken_at = broken_at.min(ask_at + self.patience.answer);
+                    }
                     Some(Outgoing::Leave) => {
                         take_leave(socket).await;
                         return Err(Left);
@@ -282,7 +333,9 @@ impl Task {
                 },
                 // 2. What the server says, its pings included (answered while reading).
                 frame = socket.next() => {
-                    heard = clock::now();
+                    let heard = clock::now();
+                    ask_at = heard + self.patience.silence * 2 / 5;
+                    broken_at = heard + self.patience.silence;
                     match frame {
                         Some(Ok(Message::Text(text))) => match ServerMessage::decode(&text) {
                             Ok(message) => self.tell(News::Received(message)).await?,
@@ -297,9 +350,16 @@ impl Task {
                     }
                 }
                 // 3. Nothing at all.
-                () = sleep_until((heard + self.patience.silence).into()) => {
+                () = sleep_until(broken_at.into()) => {
                     tracing::debug!("the server is silent");
                     return Ok(());
+                }
+                () = sleep_until(ask_at.into()) => {
+                    ask_at = clock::now() + ASK_INTERVAL;
+                    let asked = timeout(WRITE_LIMIT, socket.send(Message::Ping("?".into()))).await;
+                    if !matches!(asked, Ok(Ok(()))) {
+                        return Ok(());
+                    }
                 }
             }
         }

@@ -158,6 +158,17 @@ impl Person {
         assert!(media.is_none(), "{media:?}");
     }
 
+    /// Asserts that somebody is not gone, and that the link to them was never interrupted.
+    pub(crate) fn assert_kept(&mut self, other: ParticipantId) {
+        self.catch_up();
+        let harm = self.log.iter().find(|event| match event {
+            MeshEvent::ParticipantLeft { id, .. } => *id == other,
+            MeshEvent::Link { id, event } => *id == other && *event == LinkNews::Interrupted,
+            _ => false,
+        });
+        assert!(harm.is_none(), "{harm:?}");
+    }
+
     /// Leaves in an orderly way.
     pub(crate) async fn leave(mut self) {
         self.mesh.command(MeshCommand::Leave).await;

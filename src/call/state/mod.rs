@@ -230,7 +230,9 @@ impl State {
                     call.reconnecting_since.get_or_insert(now);
                 }
             }
+            MeshEvent::Refused(code) => self.say(words::refused_again(code)),
             MeshEvent::Reconnected { resumed } => {
+                self.notices.clear(NoticeKind::Meeting);
                 self.happenings
                     .push_back(Happening::Reconnected { resumed });
                 if let Some(call) = self.call_mut() {

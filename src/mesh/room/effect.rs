@@ -33,6 +33,8 @@ pub(in crate::mesh) enum Effect {
     Joined { others: usize },
     /// The server is gone.
     Reconnecting,
+    /// The server does not take us back.
+    Refused(ErrorCode),
     /// The server is back.
     Reconnected { resumed: bool },
     /// Somebody proved to hold the secret.

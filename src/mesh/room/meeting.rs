@@ -148,6 +148,7 @@ impl Room {
                 DescriptionKind::Offer if other || !running => {
                     let number = next_link(&mut self.links_started);
                     member.link = LinkState::Running(number);
+                    member.beside = false;
                     let dropped = member.down_since.is_none();
                     member.down_since.get_or_insert(now);
                     person.end_session();

@@ -4,7 +4,8 @@
 //! only a sealed message gives. Whoever never proved to hold the secret has no link, by type.
 //!
 //! ```text
-//! seat      Present ⇄ Away        Unlisted (the server forgot)      Untold (the server never said)
+//! seat      Present ⇄ Away      Unlisted (the server forgot)      Untold (the server never said)
+//!                               Denied (the server says that they left, media that they did not)
 //! standing  Unproven ── first message that opens ─▶ Member { link: Running ⇄ Waiting }
 //! ```
 
@@ -43,6 +44,11 @@ pub(super) enum Seat {
         /// The end of the time they have.
         until: Instant,
     },
+    /// The server says that they left on purpose, and nobody else does.
+    Denied {
+        /// When we were told.
+        since: Instant,
+    },
     /// The server passes their messages on, but never told us of them.
     Untold {
         /// When their first message came.
@@ -75,6 +81,8 @@ pub(super) struct Member {
     pub(super) beside: bool,
     /// Since when no media passes; none while it does.
     pub(super) down_since: Option<Instant>,
+    /// When something of theirs came beside the media of others' links while none passed on ours.
+    pub(super) last_word: Option<Instant>,
     /// Links that failed since the last that connected.
     pub(super) failures: u32,
     /// The session (of their peer connection) that our link talks to.
@@ -147,7 +155,7 @@ impl Person {
     }
 
     /// Tells whether what we send to them through the server can arrive.
-    pub(super) fn reachable(&self, server: ServerView) -> bool {
+    pub(super) fn at_server(&self, server: ServerView) -> bool {
         matches!(server, ServerView::Connected)
             && matches!(self.seat, Seat::Present | Seat::Untold { .. })
     }
@@ -155,21 +163,25 @@ impl Person {
     /// Returns when they count as lost if nothing changes: when neither the server nor media
     /// has a trace of them any more.
     pub(super) fn lost_at(&self, server: ServerView) -> Option<Instant> {
-        let down = self.member()?.down_since?;
-        match (self.seat, server) {
-            (Seat::Away { since }, _) => Some(since.max(down) + AWAY_GRACE),
-            (Seat::Unlisted { until }, _) => Some(until.max(down + AWAY_GRACE)),
-            (_, ServerView::Unreachable { since }) => Some(since.max(down) + SILENT_GRACE),
-            (Seat::Untold { since }, _) => Some(since.max(down) + SILENT_GRACE),
-            (Seat::Present, _) => None,
-        }
+        let member = self.member()?;
+        let down = member.down_since?;
+        let lost_at = match (self.seat, server) {
+            (Seat::Denied { .. }, _) => down,
+            (Seat::Away { since }, _) => since.max(down) + AWAY_GRACE,
+            (Seat::Unlisted { until }, _) => until.max(down + AWAY_GRACE),
+            (_, ServerView::Unreachable { since }) => since.max(down) + SILENT_GRACE,
+            (Seat::Untold { since }, _) => since.max(down) + SILENT_GRACE,
+            (Seat::Present, _) => return None,
+        };
+        let word = member.last_word.map(|word| word + SILENT_GRACE);
+        Some(word.map_or(lost_at, |word| word.max(lost_at)))
     }
 
-    /// Returns when the next link is set up after one that failed.
-    pub(super) fn retry_at(&self, server: ServerView) -> Option<Instant> {
+    /// Returns when the next link is set up after one that failed, if they can be reached.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
         match self.member()?.link {
-            LinkState::Waiting { retry_at } if self.reachable(server) => Some(retry_at),
-            _ => None,
+            LinkState::Waiting { retry_at } => Some(retry_at),
+            LinkState::Running(_) => None,
         }
     }
 
@@ -202,6 +214,7 @@ impl Member {
             link: LinkState::Running(number),
             beside: false,
             down_since: Some(now),
+            last_word: None,
             failures: 0,
             session: None,
             seen: false,
@@ -214,6 +227,11 @@ impl Member {
         let wait = RETRY_FIRST * 2u32.pow(self.failures.min(5));
         self.failures += 1;
         wait.min(RETRY_MOST)
+    }
+
+    /// Tells whether media flows through the link.
+    pub(super) fn flows(&self) -> bool {
+        self.down_since.is_none()
     }
 
     /// Does not wait any longer for a new link: something changed that may help.

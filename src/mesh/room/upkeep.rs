@@ -19,6 +19,7 @@ impl Room {
         let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
         let ids: Vec<_> = self.people.keys().copied().collect();
         for id in ids {
+            let reached = self.reaches(id);
             let Some(person) = self.people.get_mut(&id) else {
                 continue;
             };
@@ -29,10 +30,11 @@ impl Room {
             if due(person.stranger_at()) {
                 person.standing = Standing::Unproven { deadline: None };
                 self.suspect(Suspicion::Stranger(id));
-            } else if due(person.retry_at(server)) {
+            } else if reached && due(person.retry_at()) {
                 let number = next_link(&mut self.links_started);
                 if let Some(member) = person.member_mut() {
                     member.link = LinkState::Running(number);
+                    member.beside = false;
                 }
                 let initiator = true;
                 self.effects.push_back(Effect::StartLink {
@@ -51,9 +53,9 @@ impl Room {
         self.describe_where_due(now);
     }
 
-    /// Returns when it counts as hiding that the server never told of somebody.
+    /// Returns when it counts as hiding that the server never told of somebody, or denies them.
     pub(super) fn hidden_at(&self, id: ParticipantId, person: &Person) -> Option<Instant> {
-        let Seat::Untold { since } = person.seat else {
+        let (Seat::Untold { since } | Seat::Denied { since }) = person.seat else {
             return None;
         };
         let told = self.reported.contains(&Suspicion::Hidden(id).to_string());
@@ -63,9 +65,10 @@ impl Room {
     }
 
     fn describe_where_due(&mut self, now: Instant) {
-        let server = self.server;
-        let due = |person: &Person| person.reachable(server) && now >= person.describe_at;
-        if !self.people.values().any(due) {
+        let due = self.people.iter();
+        let due = due.filter(|(id, person)| now >= person.describe_at && self.reaches(**id));
+        let due: Vec<_> = due.map(|(id, _)| *id).collect();
+        if due.is_empty() {
             return;
         }
         let members = self
@@ -74,10 +77,10 @@ impl Room {
             .filter(|(_, person)| person.member().is_some());
         let knows: Vec<_> = members.map(|(id, _)| *id).collect();
         let me = self.me;
-        for (&to, person) in &mut self.people {
-            if !due(person) {
+        for to in due {
+            let Some(person) = self.people.get_mut(&to) else {
                 continue;
-            }
+            };
             let state = person.member().and_then(|member| member.state.as_ref());
             let known = state.is_some_and(|state| state.knows.contains(&me));
             person.describe_at = now
@@ -105,7 +108,9 @@ impl Room {
     /// Gives a member up whom neither server nor media has a trace of.
     fn lose(&mut self, id: ParticipantId, now: Instant) {
         let seat = self.people.get(&id).map(|person| person.seat);
-        if let Some(Seat::Away { .. } | Seat::Present) = seat {
+        if let Some(Seat::Denied { .. }) = seat {
+            self.remove(id, false, Former::as_told(true), now);
+        } else if let Some(Seat::Away { .. } | Seat::Present) = seat {
             // The server keeps their seat, so they may be back any moment.
             if let Some(person) = self.people.get_mut(&id) {
                 person.end_session();

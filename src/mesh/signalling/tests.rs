@@ -83,6 +83,7 @@ fn start(address: SocketAddr) -> Signalling {
     let patience = Patience {
         first: Duration::from_secs(1),
         silence: Duration::from_secs(2),
+        ..Patience::default()
     };
     start_patiently(address, patience)
 }
@@ -215,26 +216,108 @@ async fn a_refusal_ends_it() {
     }
 }
 
-#[tokio::test]
-async fn once_in_the_room_a_refusal_is_only_one_more_reason_to_try_again() {
+/// Joins, and is refused with `code` when it comes back.
+async fn refused_in_a_call(code: ErrorCode) {
     let server = FakeServer::start().await;
     let mut signalling = start(server.address());
     drop(server.welcome(1, false).await);
     let (mut guest, _) = server.accept().await;
-    let code = ErrorCode::NotAdmitted;
-    guest
-        .say(&ServerMessage::Error {
-            code,
-            message: String::new(),
-        })
-        .await;
-    server.welcome(2, false).await;
+    let message = String::new();
+    guest.say(&ServerMessage::Error { code, message }).await;
     next(&mut signalling).await;
     assert_eq!(next(&mut signalling).await, News::Disconnected);
+    assert_eq!(next(&mut signalling).await, News::Refused(code));
+    let (_guest, join) = server.welcome(2, false).await;
+    let ClientMessage::Join { participant, .. } = join else {
+        panic!("{join:?}");
+    };
+    assert_eq!(participant, ME, "the same participant");
     assert_eq!(
         next(&mut signalling).await,
         News::Connected(welcome(2, false))
     );
+}
+
+#[tokio::test]
+async fn once_in_the_room_no_refusal_is_more_than_a_reason_to_try_again() {
+    use ErrorCode::*;
+    let codes = [
+        NotAdmitted,
+        RoomFull,
+        ServerFull,
+        IdTaken,
+        Replaced,
+        Version,
+    ];
+    let mut scenes = JoinSet::new();
+    for code in codes {
+        scenes.spawn(refused_in_a_call(code));
+    }
+    while let Some(scene) = scenes.join_next().await {
+        scene.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn once_in_the_room_garbage_and_closed_doors_are_waited_out() {
+    let server = FakeServer::start().await;
+    let mut signalling = start(server.address());
+    drop(server.welcome(1, false).await);
+    // No WebSocket at all, one that says nonsense, and one that closes at once.
+    let (stream, _) = server.0.accept().await.unwrap();
+    let _ = stream.try_write(b"220 mail.example.org ESMTP\r\n");
+    drop(stream);
+    let (mut guest, _) = server.accept().await;
+    guest.0.send(Message::text("nonsense")).await.unwrap();
+    guest.0.close(None).await.unwrap();
+    drop(guest);
+    let (_guest, _) = server.welcome(2, true).await;
+    next(&mut signalling).await;
+    assert_eq!(next(&mut signalling).await, News::Disconnected);
+    assert!(matches!(next(&mut signalling).await, News::Connected(_)));
+}
+
+#[tokio::test]
+async fn a_knock_finds_out_a_connection_that_is_dead() {
+    let patience = Patience {
+        silence: LONG * 2,
+        answer: Duration::from_millis(300),
+        ..Patience::default()
+    };
+    let server = FakeServer::start().await;
+    let mut signalling = start_patiently(server.address(), patience);
+    // Open, but nothing comes from it any more.
+    let (_silent, _) = server.welcome(1, false).await;
+    next(&mut signalling).await;
+    signalling.knock();
+    assert_eq!(next(&mut signalling).await, News::Disconnected);
+
+    let (mut guest, _) = server.welcome(1, true).await;
+    next(&mut signalling).await;
+    signalling.knock();
+    let alive = timeout(Duration::from_secs(1), guest.hear()).await;
+    assert!(alive.is_err(), "one that answers is kept");
+    assert!(
+        timeout(Duration::from_millis(1), signalling.next())
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_knock_ends_a_wait_and_an_attempt_that_hangs() {
+    let server = FakeServer::start().await;
+    let mut signalling = start(server.address());
+    drop(server.welcome(1, false).await);
+    next(&mut signalling).await;
+    assert_eq!(next(&mut signalling).await, News::Disconnected);
+    // The attempt that comes next is taken and never answered.
+    let hung = timeout(LONG, server.0.accept()).await.unwrap().unwrap();
+    signalling.knock();
+    let again = timeout(Duration::from_secs(4), server.welcome(2, true)).await;
+    assert!(again.is_ok(), "an attempt may take 8 s");
+    assert!(matches!(next(&mut signalling).await, News::Connected(_)));
+    drop(hung);
 }
 
 #[tokio::test]
