@@ -5,9 +5,11 @@
 #   make demo    a real call on this computer: a server and three participants
 #   make lab     calls through routers and narrow links in network namespaces, about nine minutes
 #                (root, or a kernel that gives users namespaces and TUN devices)
-#   make bench   the benchmarks, one table each; the lab's part takes 25 minutes, and as long again
+#   make bench   the benchmarks, one table each; the lab's part takes an hour, and half as long again
 #                for Chromium beside it where that is installed
 #   make bench-lab   only the lab's part: RUNS=2 for medians, CASES="--case rfc51" for some
+#   make bench-connect   connecting and staying connected, half an hour; CASES="--full" for the whole
+#                matrix of routers and an hour's call, three hours
 #   make lint    formatting and lints, warnings as errors
 #   make fuzz    every fuzz target for a minute (needs the nightly toolchain and cargo-fuzz)
 #   make devices the device tests against a real V4L2 camera and ALSA card in a small virtual machine
@@ -22,7 +24,7 @@ CASES ?=
 # Programs that were built elsewhere, for the lab.
 export NONSTOP_BIN
 
-.PHONY: run test demo lab bench bench-lab lint fuzz devices deny setup setup-test setup-lab
+.PHONY: run test demo lab bench bench-lab bench-connect lint fuzz devices deny setup setup-test setup-lab
 
 setup:
 	@scripts/setup.sh build
@@ -66,11 +68,16 @@ lab: setup-lab
 bench: setup
 	$(CARGO) bench --workspace
 	@$(MAKE) --no-print-directory bench-lab
+	@$(MAKE) --no-print-directory bench-connect CASES=
 
 # Chromium is measured beside where it is installed.
 bench-lab: setup-lab
 	@if { command -v chromium && command -v node && command -v npm; } >/dev/null; then npm install --silent --prefix tests/lab/chromium; fi
 	@tests/lab/rate.py --runs $(RUNS) --peer chromium $(CASES) || [ $$? = 77 ]
+
+bench-connect: setup-lab
+	@if { command -v chromium && command -v node && command -v npm; } >/dev/null; then npm install --silent --prefix tests/lab/chromium; fi
+	@tests/lab/connect.py $(CASES) || [ $$? = 77 ]
 
 fuzz:
 	@cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \

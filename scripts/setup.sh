@@ -35,6 +35,8 @@ iproute2|network namespaces, addresses and routes
 iperf3|competing TCP flows
 iputils-ping|round trips
 conntrack|forgets what a translator remembered
+coturn|another relay to call through, and a strange client for ours
+openssl|certificates for the servers of the lab
 procps|network settings inside a namespace
 python3|runs the lab
 util-linux|private namespaces without root

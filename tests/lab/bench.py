@@ -1,16 +1,35 @@
 """What the benchmarks of the lab share: results that outlive an interruption, rows, and their table."""
+import glob
 import json
 import os
 import statistics
 import zlib
 
+import clip
 import lab
 from parties import programs
 
 BENCH = f"{lab.ROOT}/target/bench"
+RESULTS = f"{BENCH}/lab"
 # Less of the CPU than this was idle: timings of the run mean little.
 BUSY = .15
 LOWER, HIGHER = "lower", "higher"
+
+
+def the_clip():
+    """The pictures that are sent, made on the first use."""
+    given = os.environ.get("CLIP")
+    if given:
+        return os.path.abspath(given)
+    # A new generator makes a new clip.
+    path = f"{RESULTS}/clip-{checksum('clip'):08x}.y4m"
+    if not os.path.exists(path):
+        print(f"making {os.path.relpath(path, lab.ROOT)}", flush=True)
+        os.makedirs(RESULTS, exist_ok=True)
+        for old in glob.glob(f"{RESULTS}/clip-*.y4m"):
+            os.unlink(old)
+        clip.write(path)
+    return path
 
 
 def checksum(*modules):

@@ -107,7 +107,7 @@ class Results:
         return [call for call in self.calls if tuple(call["pair"]) == pair]
 
 
-def run(stage, folder, runs, pairs=None, parallel=3, fresh=False, relay="own", say=print):
+def run(stage, folder, runs, pairs=None, parallel=3, fresh=False, relay=None, say=print):
     """Does what is missing of `runs` calls of each pair; returns all calls of these pairs."""
     pairs = pairs or [(a, b) for a in KINDS for b in KINDS]
     results = Results(folder, fresh)

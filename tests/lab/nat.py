@@ -10,6 +10,9 @@ def rules(kind, lan, public, hosts, hairpin, server):
     """The nftables rules of a router. `server` is the one address that `proxyonly` may reach."""
     base = kind if kind in ("none", "fullcone", "restricted", "symmetric") else "portrestricted"
     post, pre, forward, forward6 = [], [], [], []
+    if base != "none":
+        # What does not come from here is not let out, as carriers have it (RFC 2827).
+        forward.append(f"iifname br0 ip saddr != {lan} drop")
     first = hosts[0]
     if base != "none":
         post.append("oifname wan0 masquerade" + (" fully-random" if base == "symmetric" else ""))

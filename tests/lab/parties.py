@@ -248,13 +248,13 @@ class Chromium:
         cls.rooms += 1
         return f"room{cls.rooms}"
 
-    def __init__(self, folder, node, label, room, sends, clip):
+    def __init__(self, folder, node, label, room, sends, clip, more=None):
         self.node, self.label = node, label
         self.out, self.log = f"{folder}/{label}.json", f"{folder}/{label}.log"
         if os.path.exists(self.out):
             os.unlink(self.out)
         options = {"id": label, "room": room, "send": sends, "audio": sends, "clip": clip, "out": self.out, "maxBitrate": MAX_BITRATE,
-                   "url": f"http://{SIGNALLING[0]}:{SIGNALLING[1]}", "chromium": shutil.which("chromium")}
+                   "url": f"http://{SIGNALLING[0]}:{SIGNALLING[1]}", "chromium": shutil.which("chromium"), "more": more or {}}
         with open(self.log, "w") as log:
             self.process = lab.start(node, ["node", f"{CHROMIUM}/party.mjs", json.dumps(options)], stdout=log, stderr=log)
         self.dump = None

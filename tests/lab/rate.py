@@ -16,7 +16,6 @@ Environment: NONSTOP_BIN (folder of nonstop and nonstop-server; default target/r
 of nonstop-wan), CLIP (a y4m file to send instead of the one that clip.py makes).
 """
 import argparse
-import glob
 import json
 import os
 import sys
@@ -25,31 +24,13 @@ import traceback
 
 sys.dont_write_bytecode = True
 import cases
-import clip
 import lab
 import quick
-from bench import BENCH, BUSY, checksum, median, merge, print_table, program, verdict
+from bench import BUSY, RESULTS, checksum, median, merge, print_table, program, the_clip, verdict
 from parties import Absent, Chromium, Failed, Nonstop
 from scene import Scene
 
-RESULTS = f"{BENCH}/lab"
 KINDS = {"nonstop": Nonstop, "chromium": Chromium}
-
-
-def the_clip():
-    """The pictures that are sent, made on the first use."""
-    given = os.environ.get("CLIP")
-    if given:
-        return os.path.abspath(given)
-    # A new generator makes a new clip.
-    path = f"{RESULTS}/clip-{checksum('clip'):08x}.y4m"
-    if not os.path.exists(path):
-        print(f"making {os.path.relpath(path, lab.ROOT)}", flush=True)
-        os.makedirs(RESULTS, exist_ok=True)
-        for old in glob.glob(f"{RESULTS}/clip-*.y4m"):
-            os.unlink(old)
-        clip.write(path)
-    return path
 
 
 def fingerprint(kind):

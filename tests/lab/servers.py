@@ -105,6 +105,10 @@ class Servers:
         urls += [f"turn:{host}:443?transport=tcp" for host in hosts] + [f"turns:{host}:443?transport=tcp" for host in hosts]
         return [word for url in urls for word in ("--ice-server", url)] + ["--turn-secret", SECRET]
 
+    def relay_host(self, family="4"):
+        """The address of the relay; it answers UDP, TCP and TLS on port 443."""
+        return {("own", "4"): lab.SRV, ("own", "6"): lab.SRV6, ("coturn", "4"): lab.SRV2, ("coturn", "6"): lab.SRV6_2}[self.relay, family]
+
     def start_coturn(self):
         if not shutil.which("turnserver"):
             raise Absent("turnserver is not installed (package coturn)")
@@ -144,5 +148,5 @@ def uclient(node, *words, timeout=30):
     try:
         ran = sp.run(lab.exec_command(node, ["turnutils_uclient", *words]), capture_output=True, text=True, timeout=timeout)
     except sp.TimeoutExpired as late:
-        return None, f"not done after {timeout} s: {late.stdout or ''}"
+        return None, f"not done after {timeout} s: {(late.stdout or b'').decode(errors='replace')}"
     return ran.returncode, ran.stdout + ran.stderr
