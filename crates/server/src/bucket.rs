@@ -33,12 +33,12 @@ impl Bucket {
         Duration::try_from_secs_f64(-self.left / self.rate.per_second).unwrap_or(Duration::MAX)
     }
 
-    /// Takes one if there is one.
-    pub(crate) fn try_take(&mut self, now: Instant) -> bool {
+    /// Takes `amount` if there is as much.
+    pub(crate) fn try_take(&mut self, amount: f64, now: Instant) -> bool {
         self.fill(now);
-        let enough = self.left >= 1.0;
+        let enough = self.left >= amount;
         if enough {
-            self.left -= 1.0;
+            self.left -= amount;
         }
         enough
     }
@@ -85,10 +85,10 @@ mod tests {
     fn an_empty_bucket_gives_nothing_until_it_fills() {
         let start = crate::clock::now();
         let mut bucket = Bucket::new(RATE, start);
-        let taken = (0..10).filter(|_| bucket.try_take(start)).count();
+        let taken = (0..10).filter(|_| bucket.try_take(1.0, start)).count();
         assert_eq!(taken, 3);
         assert!(!bucket.full(start + Duration::from_secs(1)));
-        assert!(bucket.try_take(start + Duration::from_secs(1)));
+        assert!(bucket.try_take(1.0, start + Duration::from_secs(1)));
         assert!(bucket.full(start + Duration::from_secs(9)));
     }
 }

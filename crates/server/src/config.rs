@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use nonstop_wire::{MAX_PARTICIPANTS, MESH_LIMIT, RESUME_WINDOW};
 
-use crate::IceConfig;
+use crate::{IceConfig, TurnConfig};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The STUN and TURN servers it tells participants of.
     pub ice: IceConfig,
+    /// Its own TURN server, if it has one. Participants are told of it where `ice` names none.
+    pub turn: Option<TurnConfig>,
     /// The largest call that stays a mesh.
     pub mesh_limit: usize,
     /// How much it takes on.
@@ -85,6 +87,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             tls: None,
             ice: IceConfig::default(),
+            turn: None,
             mesh_limit: MESH_LIMIT,
             limits: Limits::default(),
             timing: Timing::default(),

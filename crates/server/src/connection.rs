@@ -18,6 +18,7 @@ use crate::{
     bucket::Bucket,
     clock,
     config::Config,
+    ice::{Announcement, Reached},
     outbox::{Pending, outbox},
     reception::{Fact, Line, Reception},
     rooms::{self, ConnectionId, Grant, Join},
@@ -32,6 +33,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct House {
     pub(crate) config: Config,
+    /// What participants are told of the server's own TURN server.
+    pub(crate) announcement: Option<Announcement>,
     pub(crate) reception: Reception,
     /// Cancelled when the server stops.
     pub(crate) stop: CancellationToken,
@@ -51,10 +54,10 @@ enum End {
 }
 
 /// Serves one WebSocket until it ends.
-pub(crate) async fn serve(mut socket: WebSocket, house: Arc<House>) {
+pub(crate) async fn serve(mut socket: WebSocket, house: Arc<House>, reached: Reached) {
     let end = tokio::select! {
         () = house.stop.cancelled() => End::Stopping,
-        end = converse(&mut socket, &house) => end,
+        end = converse(&mut socket, &house, &reached) => end,
     };
     debug!(?end, "connection ends");
     let (code, last_words) = match end {
@@ -67,7 +70,7 @@ pub(crate) async fn serve(mut socket: WebSocket, house: Arc<House>) {
     let _ = timeout(GOODBYE, say_goodbye(&mut socket, code, last_words)).await;
 }
 
-async fn converse(socket: &mut WebSocket, house: &House) -> End {
+async fn converse(socket: &mut WebSocket, house: &House, reached: &Reached) -> End {
     let greeting = timeout(house.config.timing.greeting, greeting(socket)).await;
     let join = match greeting {
         Ok(Ok(join)) => join,
@@ -82,10 +85,14 @@ async fn converse(socket: &mut WebSocket, house: &House) -> End {
     let (outbox, pending) = outbox(limits.queued_messages, limits.queued_bytes);
     let connection = house.reception.next_connection();
     let cut = CancellationToken::new();
-    let ice = &house.config.ice;
+    let unix_time = clock::unix_time();
+    let ice_servers = match &house.announcement {
+        Some(own) => own.servers_for(join.participant, unix_time, reached),
+        None => house.config.ice.servers_for(join.participant, unix_time),
+    };
     let grant = Grant {
         resume,
-        ice_servers: ice.servers_for(join.participant, clock::unix_time()),
+        ice_servers,
     };
     let line = Line {
         outbox,

@@ -62,7 +62,7 @@ impl Doors {
             arrivals: Bucket::new(self.limits.arrivals_per_address, now),
         });
         if visitor.connections >= self.limits.connections_per_address
-            || !visitor.arrivals.try_take(now)
+            || !visitor.arrivals.try_take(1.0, now)
         {
             return None;
         }
@@ -90,7 +90,7 @@ impl Drop for Pass {
 }
 
 /// The address by which a visitor is counted: with IPv6 one person has a whole /64 network.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
             address.to_bits() & !u128::from(u64::MAX),

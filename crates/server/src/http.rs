@@ -1,11 +1,11 @@
 //! What the server answers over HTTP: its health, pages for people, and the way to the WebSocket.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension, Json, Router,
     extract::{Path, State, ws::WebSocketUpgrade},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -16,11 +16,21 @@ use tokio_util::task::TaskTracker;
 use crate::{
     connection::{self, House},
     doors::Pass,
+    ice::Reached,
     pages,
 };
 
 /// What a connection reads at a time; most messages fit.
 const READ_BUFFER: usize = 8 * 1024;
+
+/// Through which door a request came.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    /// Held for as long as the connection is.
+    pub(crate) pass: Arc<Pass>,
+    /// The server's own address on this connection.
+    pub(crate) address: SocketAddr,
+}
 
 /// Routes requests; WebSockets are counted by `sockets` until they end.
 pub(crate) fn router(house: Arc<House>, sockets: TaskTracker) -> Router {
@@ -66,17 +76,23 @@ async fn room(Path(room): Path<String>) -> Response {
 
 async fn signalling(
     State((house, sockets)): State<(Arc<House>, TaskTracker)>,
-    Extension(pass): Extension<Arc<Pass>>,
+    Extension(door): Extension<Door>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let counted = sockets.token();
+    let host = headers.get(header::HOST);
+    let reached = Reached {
+        host: host.and_then(|host| host.to_str().ok()?.parse().ok()),
+        address: door.address,
+    };
     upgrade
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .on_upgrade(async move |socket| {
-            connection::serve(socket, house).await;
-            drop((counted, pass));
+            connection::serve(socket, house, reached).await;
+            drop((counted, door));
         })
 }

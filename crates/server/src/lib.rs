@@ -24,8 +24,10 @@ mod reception;
 mod rooms;
 mod server;
 mod tls;
+mod turn;
 
 pub use config::{Config, Limits, Rate, Timing, TlsFiles};
 pub use ice::IceConfig;
 pub use server::{Server, StartError};
 pub use tls::TlsError;
+pub use turn::{ExternalAddress, Network, PublicHost, TurnConfig, TurnLimits, UnfitSetting};

@@ -1,4 +1,10 @@
-//! Listening sockets, and the way from an accepted connection to its HTTP request.
+//! Listening sockets, and the way from an accepted connection to what is spoken on it.
+//!
+//! ```text
+//! first byte   0x16 ──▶ TLS ──▶ first byte   0x00..=0x03 ──▶ TURN
+//!       0x00..=0x03 ──▶ TURN                        else ──▶ HTTP
+//!              else ──▶ HTTP, or TLS if there is a certificate
+//! ```
 
 use std::{
     convert::Infallible,
@@ -17,9 +23,10 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use rustls::ServerConnection;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::{sleep, timeout},
@@ -30,6 +37,8 @@ use tracing::{debug, warn};
 use crate::{
     clock,
     doors::{Doors, Pass},
+    http::Door,
+    turn::{Arrival, Arrivals, begins_turn},
 };
 
 /// How many connections the system holds until they are accepted.
@@ -104,6 +113,8 @@ impl Listener {
 pub(crate) struct Service {
     pub(crate) router: Router,
     pub(crate) tls: Option<TlsAcceptor>,
+    /// The way to the TURN server, if there is one.
+    pub(crate) turn: Option<Arrivals>,
     pub(crate) doors: Arc<Doors>,
     /// How long a connection may take to become a request.
     pub(crate) greeting: Duration,
@@ -137,33 +148,50 @@ impl Service {
         // Signalling is small messages that somebody waits for.
         let _ = stream.set_nodelay(true);
         let patience = 2 * self.greeting;
-        let served = match self.tls.clone() {
-            None => timeout(patience, self.serve_http(stream, pass)).await,
-            Some(tls) => {
-                let secured = async {
-                    match tls.accept(stream).await {
-                        Ok(stream) => self.serve_http(stream, pass).await,
-                        Err(cause) => debug!(%cause, "no TLS"),
-                    }
-                };
-                timeout(patience, secured).await
-            }
-        };
-        if served.is_err() {
-            debug!("a request took too long");
+        match timeout(patience, self.greet(stream, pass)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) => debug!(%cause, "a connection was not served"),
+            Err(_) => debug!("a request took too long"),
         }
     }
 
+    /// Finds out what is spoken.
+    async fn greet(self, stream: TcpStream, pass: Pass) -> io::Result<()> {
+        let door = Door {
+            pass: Arc::new(pass),
+            address: stream.local_addr()?,
+        };
+        if let Some(turn) = &self.turn {
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 1 && begins_turn(first[0]) {
+                return hand_over(turn, stream, None, door.pass).await;
+            }
+        }
+        let Some(tls) = self.tls.clone() else {
+            self.serve_http(stream, door).await;
+            return Ok(());
+        };
+        let mut stream = tls.accept(stream).await?;
+        if let Some(turn) = &self.turn {
+            let first = stream.fill_buf().await?.first().copied();
+            if first.is_some_and(begins_turn) {
+                let (stream, tls) = stream.into_inner();
+                return hand_over(turn, stream, Some(tls), door.pass).await;
+            }
+        }
+        self.serve_http(stream, door).await;
+        Ok(())
+    }
+
     /// Serves one request, which may turn the connection into a WebSocket.
-    async fn serve_http<S>(self, stream: S, pass: Pass)
+    async fn serve_http<S>(self, stream: S, door: Door)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let pass = Arc::new(pass);
         let router = TowerToHyperService::new(self.router);
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Arc::clone(&pass));
+            request.extensions_mut().insert(door.clone());
             let response = hyper::service::Service::call(&router, request);
             async move {
                 let mut response = response.await?;
@@ -183,4 +211,16 @@ impl Service {
             debug!(%cause, "a request was not served");
         }
     }
+}
+
+/// Gives a connection to the TURN server.
+async fn hand_over(
+    turn: &Arrivals,
+    stream: TcpStream,
+    tls: Option<ServerConnection>,
+    pass: Arc<Pass>,
+) -> io::Result<()> {
+    let tcp = stream.into_std()?;
+    turn.hand_over(Arrival { tcp, tls, pass }).await;
+    Ok(())
 }

@@ -9,9 +9,12 @@ use nonstop_server::Server;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+/// The codecs warn of each malformed message, which anybody on the internet may send.
+const USUAL_LOG: &str = "info,stun_types=off,turn_types=off";
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL_LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

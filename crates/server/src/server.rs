@@ -1,19 +1,28 @@
 //! A running server: its sockets, its tasks, and their end.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Config, TlsError,
+    Config, TlsError, TurnConfig,
     connection::House,
     doors::Doors,
     http,
+    ice::Announcement,
     listener::{self, Listener, Service},
     reception::{self, Reception},
     rooms::Rooms,
     tls,
+    turn::{self, Turn},
 };
 
 /// How long [`Server::stop`] waits for connections to say goodbye.
@@ -36,6 +45,9 @@ pub enum StartError {
     /// TLS was asked for and could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The system gives the TURN server no thread, sockets or random numbers.
+    #[error("cannot relay: {0}")]
+    Turn(io::Error),
 }
 
 /// A running server. Dropping it closes its sockets at once and ends its connections.
@@ -44,6 +56,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     stop: CancellationToken,
     sockets: TaskTracker,
+    turn: Option<Turn>,
     /// The tasks that accept, and the one that owns the rooms: they end with this set.
     tasks: JoinSet<()>,
 }
@@ -59,11 +72,30 @@ impl Server {
             let refuse = |cause| StartError::Listen { address, cause };
             Listener::bind(address).map(Arc::new).map_err(refuse)
         };
-        let listeners = config.listen.iter().map(listen);
+        let own = config.listen.iter();
+        let for_turn = config.turn.iter().flat_map(|turn| &turn.listen);
+        let listeners = own.chain(for_turn).map(listen);
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        if listeners.is_empty() {
+        if config.listen.is_empty() {
             return Err(StartError::NoAddress);
         }
+        let turn = config.turn.as_ref();
+        let relaying = turn.map(|turn| start_turn(turn, &listeners)).transpose()?;
+        let (turn, secret) = relaying.unzip();
+        let announcement = match (&config.turn, secret) {
+            (Some(turn), Some(secret)) if config.ice.servers.is_empty() => {
+                let ports = listeners[config.listen.len()..].iter();
+                let ports = ports.map(|listener| listener.address().port());
+                Some(Announcement::new(
+                    turn,
+                    secret,
+                    ports.collect(),
+                    tls.is_some(),
+                ))
+            }
+            _ => None,
+        };
+        let serves = config.listen.len();
 
         let mut tasks = JoinSet::new();
         let (reception, facts) = Reception::new();
@@ -74,12 +106,14 @@ impl Server {
         let greeting = config.timing.greeting;
         let house = House {
             config,
+            announcement,
             reception,
             stop: stop.clone(),
         };
         let service = Service {
             router: http::router(Arc::new(house), sockets.clone()),
             tls,
+            turn: turn.as_ref().map(Turn::arrivals),
             doors,
             greeting,
         };
@@ -87,13 +121,14 @@ impl Server {
             tasks.spawn(listener::accept_all(Arc::clone(listener), service.clone()));
         }
         Ok(Self {
-            addresses: listeners
+            addresses: listeners[..serves]
                 .iter()
                 .map(|listener| listener.address())
                 .collect(),
             listeners,
             stop,
             sockets,
+            turn,
             tasks,
         })
     }
@@ -109,6 +144,9 @@ impl Server {
         self.sockets.close();
         // Whoever does not answer is left without a goodbye.
         let _ = timeout(GOODBYE, self.sockets.wait()).await;
+        if let Some(turn) = &mut self.turn {
+            turn.stop().await;
+        }
         self.tasks.shutdown().await;
     }
 
@@ -118,6 +156,31 @@ impl Server {
         }
         self.stop.cancel();
     }
+}
+
+/// Starts to relay, with UDP where the listeners have TCP. Returns the secret, too.
+fn start_turn(
+    config: &TurnConfig,
+    listeners: &[Arc<Listener>],
+) -> Result<(Turn, String), StartError> {
+    let listen = |listener: &Arc<Listener>| {
+        let address = listener.address();
+        let refuse = |cause| StartError::Listen { address, cause };
+        turn::listen(address).map_err(refuse)
+    };
+    let sockets = listeners.iter().map(listen);
+    let sockets = sockets.collect::<Result<Vec<UdpSocket>, _>>()?;
+    let secret = match &config.secret {
+        Some(secret) => secret.clone(),
+        None => {
+            let mut secret = [0; 32];
+            let filled = getrandom::fill(&mut secret);
+            filled.map_err(|cause| StartError::Turn(io::Error::other(cause)))?;
+            URL_SAFE_NO_PAD.encode(secret)
+        }
+    };
+    let turn = Turn::start(config.clone(), secret.clone(), sockets).map_err(StartError::Turn)?;
+    Ok((turn, secret))
 }
 
 impl Drop for Server {

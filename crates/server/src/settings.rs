@@ -1,5 +1,7 @@
 //! How the program is set up: flags, then environment, then a TOML file, then defaults.
 
+mod turn;
+
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, bail};
@@ -7,6 +9,7 @@ use clap::Parser;
 use nonstop_server::{Config, IceConfig, Limits, TlsFiles};
 use nonstop_wire::{IceServer, MAX_ICE_SERVER_FIELD, MAX_ICE_SERVERS, MAX_PARTICIPANTS};
 use serde::Deserialize;
+use turn::{TurnArguments, TurnFile};
 
 /// Where the program listens unless told otherwise: on all IPv4 addresses.
 const DEFAULT_LISTEN: SocketAddr =
@@ -19,7 +22,8 @@ const DEFAULT_LISTEN: SocketAddr =
 #[derive(Debug, Default, Parser)]
 #[command(name = "nonstop-server", version)]
 pub(crate) struct Arguments {
-    /// A TOML file with the options below, written with underscores
+    /// A TOML file with the options below, written with underscores; those that begin with turn
+    /// stand in a table [turn], without this beginning, all but turn_secret
     #[arg(long, value_name = "FILE", env = "NONSTOP_SERVER_CONFIG")]
     config: Option<PathBuf>,
     /// Listens here; may be given more than once [default: 0.0.0.0:4433]
@@ -44,7 +48,8 @@ pub(crate) struct Arguments {
         value_delimiter = ','
     )]
     ice_server: Vec<String>,
-    /// The secret shared with the TURN servers, for credentials that expire
+    /// The secret of credentials that expire: of an external TURN server (use-auth-secret of
+    /// coturn), or of this one, which takes a random one without it
     #[arg(
         long,
         value_name = "SECRET",
@@ -52,6 +57,8 @@ pub(crate) struct Arguments {
         hide_env_values = true
     )]
     turn_secret: Option<String>,
+    #[command(flatten)]
+    turn: TurnArguments,
     /// Most rooms [default: 1000]
     #[arg(long, value_name = "N", env = "NONSTOP_SERVER_MAX_ROOMS")]
     max_rooms: Option<usize>,
@@ -90,6 +97,7 @@ struct File {
     tls_key: Option<PathBuf>,
     ice_servers: Vec<IceServer>,
     turn_secret: Option<String>,
+    turn: TurnFile,
     max_rooms: Option<usize>,
     max_participants: Option<usize>,
     max_connections: Option<usize>,
@@ -132,6 +140,12 @@ impl Arguments {
             bail!("there are more than {MAX_ICE_SERVERS} STUN and TURN servers");
         }
 
+        let turn_secret = self.turn_secret.or(file.turn_secret);
+        let external = !servers.is_empty();
+        let turn = self
+            .turn
+            .into_config(file.turn, turn_secret.clone(), external)?;
+
         let usual = Config::default();
         let usual_limits = Limits::default();
         let mesh_limit = self.mesh_limit.or(file.mesh_limit);
@@ -160,8 +174,9 @@ impl Arguments {
             tls,
             ice: IceConfig {
                 servers,
-                turn_secret: self.turn_secret.or(file.turn_secret),
+                turn_secret,
             },
+            turn,
             mesh_limit,
             limits: Limits {
                 rooms: self
