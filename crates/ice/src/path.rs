@@ -23,12 +23,14 @@ pub enum Way {
 }
 
 impl Way {
-    /// Returns the way that one candidate stands for.
+    /// Returns the way that one candidate stands for. A peer-reflexive one is a relay's if the
+    /// check that showed it said so.
     pub fn of(candidate: &Candidate) -> Self {
+        use CandidateKind::{PeerReflexive, Relayed};
         match (candidate.kind, candidate.relay_protocol) {
-            (CandidateKind::Relayed, Some(RelayProtocol::Tls)) => Self::RelayTls,
-            (CandidateKind::Relayed, Some(RelayProtocol::Tcp)) => Self::RelayTcp,
-            (CandidateKind::Relayed, _) => Self::RelayUdp,
+            (Relayed | PeerReflexive, Some(RelayProtocol::Tls)) => Self::RelayTls,
+            (Relayed | PeerReflexive, Some(RelayProtocol::Tcp)) => Self::RelayTcp,
+            (Relayed, _) | (PeerReflexive, Some(RelayProtocol::Udp)) => Self::RelayUdp,
             _ => Self::Direct,
         }
     }
