@@ -251,7 +251,9 @@ impl Reporter {
                     LinkNews::VideoResumed => format!("Pictures go to {name} again."),
                     LinkNews::PicturesPaused(_) => format!("{name} sends no pictures at present."),
                     LinkNews::PicturesResumed => format!("{name} sends pictures again."),
-                    LinkNews::FirstAudio { .. } | LinkNews::Stats(_) => return None,
+                    LinkNews::FirstAudio { .. } | LinkNews::Strain(_) | LinkNews::Stats(_) => {
+                        return None;
+                    }
                 }
             }
             Happening::ParticipantLeft { id, name, lost } => {

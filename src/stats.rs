@@ -139,6 +139,13 @@ enum Event<'a> {
     PicturesResumed {
         peer: ParticipantId,
     },
+    /// What somebody says of all their links: how many suffer.
+    Strain {
+        peer: ParticipantId,
+        links: u32,
+        up: u32,
+        down: u32,
+    },
     /// Figures are lines of their own; this stands for none.
     #[serde(skip)]
     Figures,
@@ -244,6 +251,12 @@ fn link_event(peer: ParticipantId, news: &LinkNews, since_start_ms: u64) -> Even
             reason: reason(*why),
         },
         LinkNews::PicturesResumed => Event::PicturesResumed { peer },
+        LinkNews::Strain(strain) => Event::Strain {
+            peer,
+            links: strain.links,
+            up: strain.up,
+            down: strain.down,
+        },
         LinkNews::Stats(_) => Event::Figures,
     }
 }

@@ -226,6 +226,10 @@ impl Driver {
                     (self.to_say).retain(|word| !matches!(word, MeshCommand::View(_)));
                     self.to_say.push_back(MeshCommand::View(sizes));
                 }
+                Effect::Strain(strain) => {
+                    (self.to_say).retain(|word| !matches!(word, MeshCommand::Strain(_)));
+                    self.to_say.push_back(MeshCommand::Strain(strain));
+                }
                 Effect::Leave => self.leave(),
             }
         }

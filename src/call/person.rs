@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_wire::{MAX_PERSON_NAME, ParticipantId, ParticipantState, PauseReason as Why};
+use nonstop_wire::{MAX_PERSON_NAME, ParticipantId, ParticipantState, PauseReason as Why, Strain};
 
 use super::{
     History, Participant, PauseReason, Picture, Sample, Side, Stage,
     quality::{Circumstances, Judgement, QualityMeter},
+    slowness::Witness,
 };
 use crate::{
     latest::Reader,
@@ -45,6 +46,7 @@ pub(super) struct Person {
     path: String,
     meter: QualityMeter,
     judgement: Judgement,
+    strain: Option<Strain>,
     video_paused: Option<PauseReason>,
     sending_paused: bool,
     viewed: Option<Size>,
@@ -75,6 +77,7 @@ impl Person {
             path: String::new(),
             meter: QualityMeter::default(),
             judgement: Judgement::default(),
+            strain: None,
             video_paused: None,
             sending_paused: false,
             viewed: None,
@@ -121,6 +124,7 @@ impl Person {
             LinkNews::PicturesPaused(Why::Unknown) | LinkNews::PicturesResumed => {
                 self.video_paused = None;
             }
+            LinkNews::Strain(strain) => self.strain = Some(*strain),
             LinkNews::VideoPaused => self.sending_paused = true,
             LinkNews::VideoResumed => self.sending_paused = false,
             LinkNews::Interrupted | LinkNews::FirstAudio { .. } => {}
@@ -149,10 +153,14 @@ impl Person {
         moved || before != (self.stage, self.has_picture, self.speaking.on)
     }
 
-    /// Returns whether the network makes the connection to them a bad one now; nothing while it
-    /// is not up.
-    pub(super) fn suffers(&self) -> Option<bool> {
-        (self.stage == Stage::Connected).then(|| self.meter.suffers())
+    /// Returns what both ends know of how the connection to them suffers; nothing while it is not
+    /// up.
+    pub(super) fn witness(&self) -> Option<Witness> {
+        (self.stage == Stage::Connected).then(|| Witness {
+            id: self.id,
+            suffering: self.meter.suffering(),
+            theirs: self.strain,
+        })
     }
 
     /// Takes how large they are shown, 0x0 where they are not.
@@ -202,7 +210,8 @@ impl Person {
         let around = Circumstances {
             camera: self.camera() && shown,
             viewed: self.viewed,
-            paused: self.video_paused.is_some() || self.sending_paused,
+            paused_up: self.sending_paused,
+            paused_down: self.video_paused.is_some(),
         };
         self.judgement = self.meter.update(stats, around);
     }

@@ -45,8 +45,19 @@ pub(super) struct Circumstances {
     pub(super) camera: bool,
     /// How large they are shown here, where that is known.
     pub(super) viewed: Option<Size>,
-    /// Whether pictures to or from them are paused because the connection is too slow.
-    pub(super) paused: bool,
+    /// Whether our pictures to them are paused because the connection is too slow.
+    pub(super) paused_up: bool,
+    /// Whether theirs to us are.
+    pub(super) paused_down: bool,
+}
+
+/// In which directions the network makes a connection a bad one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Suffering {
+    /// From us to them.
+    pub(super) up: bool,
+    /// From them to us.
+    pub(super) down: bool,
 }
 
 /// How a connection is, and why it is not better.
@@ -60,7 +71,7 @@ pub(super) struct Judgement {
 #[derive(Debug, Default)]
 pub(super) struct QualityMeter {
     shown: Judgement,
-    now: Judgement,
+    suffering: Suffering,
     seconds_worse: u32,
     seconds_better: u32,
     freezes: u64,
@@ -72,7 +83,6 @@ impl QualityMeter {
     /// Takes the figures of one more second. Returns what to show.
     pub(super) fn update(&mut self, stats: &LinkStats, around: Circumstances) -> Judgement {
         let now = self.judge(stats, around);
-        self.now = now;
         if self.shown.quality == Quality::Unknown {
             self.shown = now;
         }
@@ -91,27 +101,39 @@ impl QualityMeter {
         self.shown
     }
 
-    /// Tells whether the network made the last second a bad one.
-    pub(super) fn suffers(&self) -> bool {
-        self.now.cause.is_some_and(|cause| cause != Cause::Stutter)
+    /// Tells in which directions the network made the last second a bad one.
+    pub(super) fn suffering(&self) -> Suffering {
+        self.suffering
     }
 
     fn judge(&mut self, stats: &LinkStats, around: Circumstances) -> Judgement {
-        let loss = over(stats.loss_received, LOSS).max(over(stats.loss_sent, LOSS));
+        let (lost_up, lost_down) = (over(stats.loss_sent, LOSS), over(stats.loss_received, LOSS));
         let (mut download, mut stutter) = (0, 0);
         if around.camera {
             download = self.received_marks(stats, around.viewed);
             stutter = self.stutter_marks(stats);
         }
-        let paused = if around.paused { 2 } else { 0 };
+        let paused = if around.paused_up || around.paused_down {
+            2
+        } else {
+            0
+        };
+        let sent = self.sent_marks(stats);
+        let queue = over(stats.queue_delay, QUEUE);
+        // A round trip goes both ways, and does not tell on which it takes long.
+        let delay = over(stats.round_trip_time, ROUND_TRIP);
+        self.suffering = Suffering {
+            up: around.paused_up || sent.max(lost_up).max(queue).max(delay) > 0,
+            down: around.paused_down || download.max(lost_down).max(delay) > 0,
+        };
         // What explains most comes first: a full queue also loses and delays.
         let marks = [
             (Cause::Paused, paused),
-            (Cause::Upload, self.sent_marks(stats)),
+            (Cause::Upload, sent),
             (Cause::Download, download),
-            (Cause::Loss, loss),
-            (Cause::Queue, over(stats.queue_delay, QUEUE)),
-            (Cause::Delay, over(stats.round_trip_time, ROUND_TRIP)),
+            (Cause::Loss, lost_up.max(lost_down)),
+            (Cause::Queue, queue),
+            (Cause::Delay, delay),
             (Cause::Stutter, stutter),
         ];
         let most = marks.iter().map(|(_, marks)| *marks).max().unwrap_or(0);
@@ -206,7 +228,8 @@ mod tests {
     const CAMERA: Circumstances = Circumstances {
         camera: true,
         viewed: None,
-        paused: false,
+        paused_up: false,
+        paused_down: false,
     };
 
     fn run(meter: &mut QualityMeter, stats: &LinkStats, seconds: usize) -> Quality {
@@ -314,11 +337,18 @@ mod tests {
             ..fine()
         };
         assert_eq!(cause(&slow, CAMERA), Some(Cause::Stutter));
-        let paused = Circumstances {
-            paused: true,
-            ..CAMERA
-        };
-        assert_eq!(cause(&fine(), paused), Some(Cause::Paused));
+        let (ours, theirs) = (
+            Circumstances {
+                paused_up: true,
+                ..CAMERA
+            },
+            Circumstances {
+                paused_down: true,
+                ..CAMERA
+            },
+        );
+        assert_eq!(cause(&fine(), ours), Some(Cause::Paused));
+        assert_eq!(cause(&fine(), theirs), Some(Cause::Paused));
         assert_eq!(cause(&fine(), CAMERA), None);
     }
 
@@ -354,15 +384,34 @@ mod tests {
     }
 
     #[test]
-    fn the_network_suffers_and_a_slow_camera_does_not_count() {
+    fn the_network_suffers_in_a_direction_and_a_slow_camera_does_not_count() {
         let mut meter = QualityMeter::default();
-        run(&mut meter, &sending(200, 300), 1);
-        assert!(meter.suffers());
+        let mut suffering = |stats: &LinkStats| {
+            meter.update(stats, CAMERA);
+            let Suffering { up, down } = meter.suffering();
+            (up, down)
+        };
+        assert_eq!(suffering(&fine()), (false, false));
+        assert_eq!(suffering(&sending(200, 300)), (true, false));
+        let lossy = LinkStats {
+            loss_received: Some(0.05),
+            ..fine()
+        };
+        assert_eq!(suffering(&lossy), (false, true));
+        let small = LinkStats {
+            received_size: Some(Size::new(320, 180)),
+            ..fine()
+        };
+        assert_eq!(suffering(&small), (false, true));
+        let far = LinkStats {
+            round_trip_time: Some(Duration::from_millis(500)),
+            ..fine()
+        };
+        assert_eq!(suffering(&far), (true, true));
         let slow = LinkStats {
             decoded_fps: Some(3.0),
             ..fine()
         };
-        run(&mut meter, &slow, 1);
-        assert!(!meter.suffers());
+        assert_eq!(suffering(&slow), (false, false));
     }
 }

@@ -1,7 +1,16 @@
 //! Whose connection is slow, and when that is worth a notice. Pure: the time is an argument.
 //!
-//! One link alone cannot tell which of its two sides is slow; several can: where all of ours
-//! suffer it is our side, where only some do it is theirs.
+//! One link alone cannot tell which of its two sides is slow. Several can, and so can the other
+//! side's: each side tells the others how many of its links suffer (`strain` of
+//! docs/protocol.md). What a link carries upward for us it carries downward for them.
+//!
+//! | This link suffers, and | Their links | Then it is |
+//! | --- | --- | --- |
+//! | all of ours do | not all suffer | ours |
+//! | all of ours do | all of everybody's suffer | everybody's |
+//! | others of ours do not, or there are none | all suffer | theirs |
+//! | others of ours do not | some do not | between us |
+//! | at least two others of ours do not | not told, or only this one | theirs: nothing else is left |
 //!
 //! ```text
 //! Fine ── the same suffers for 5 s ─▶ Said ── 12 s, or all well for 3 s ─▶ Heard ── well for 30 s ─▶ Fine
@@ -9,7 +18,9 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_wire::ParticipantId;
+use nonstop_wire::{ParticipantId, Strain};
+
+use super::{Side, quality::Suffering};
 
 /// How long a connection must suffer before it is spoken of: hiccups heal before anybody has read
 /// what is said about them.
@@ -20,35 +31,126 @@ const GAP: Duration = Duration::from_secs(3);
 const STANDS: Duration = Duration::from_secs(12);
 /// How long a connection must be well before it is spoken of again.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// How many links of ours must be well before one that is not is put down to a side that says
+/// nothing: with one, it could as well be the way between.
+const CLEARED_BY: usize = 2;
 
 /// Whose connection is slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Slow {
     /// Ours: all links suffer, and there are several.
     Ours,
-    /// That of this participant: other links do not suffer.
+    /// That of this participant, by their own account, or because nothing else is left.
     Theirs(ParticipantId),
-    /// The only link there is suffers, at one end or the other.
+    /// This link suffers, and neither end can be blamed for it.
     Between(ParticipantId),
+    /// All links of everybody suffer.
+    Everybodys,
 }
 
-/// Returns whose connection is slow, from each link that is up and whether it suffers; the first
-/// one that does, if several do and others do not.
-pub(super) fn whose(links: impl Iterator<Item = (ParticipantId, bool)>) -> Option<Slow> {
-    let (mut up, mut suffering, mut first) = (0, 0, None);
-    for (id, suffers) in links {
-        up += 1;
-        if suffers {
-            suffering += 1;
-            first = first.or(Some(id));
-        }
+/// What both ends know of a link that is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Witness {
+    /// The other.
+    pub(super) id: ParticipantId,
+    /// In which directions the link suffers.
+    pub(super) suffering: Suffering,
+    /// How all their links do, if they said so.
+    pub(super) theirs: Option<Strain>,
+}
+
+/// Whose connection is slow, all in all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Finding {
+    /// The worst of it.
+    pub(super) slow: Option<Slow>,
+    /// In which directions, where it is ours.
+    pub(super) ours: Suffering,
+    /// At which end, for each link that suffers.
+    pub(super) sides: Vec<(ParticipantId, Side)>,
+}
+
+/// What the other side says of its own links in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// All of several suffer.
+    All,
+    /// Some of several do not.
+    NotAll,
+    /// Nothing, or there is only the one between us.
+    None,
+}
+
+/// Returns how all our links do together, to be told the others.
+pub(super) fn strain(links: &[Witness]) -> Strain {
+    let count = |suffers: fn(&Suffering) -> bool| {
+        let links = links.iter().filter(|link| suffers(&link.suffering));
+        links.count() as u32
+    };
+    Strain {
+        links: links.len() as u32,
+        up: count(|suffering| suffering.up),
+        down: count(|suffering| suffering.down),
     }
-    let first = first?;
-    Some(match up {
-        1 => Slow::Between(first),
-        _ if suffering == up => Slow::Ours,
-        _ => Slow::Theirs(first),
-    })
+}
+
+/// Finds whose connection is slow, from all links that are up.
+pub(super) fn find(links: &[Witness]) -> Finding {
+    let up = one_way(links, |suffering| suffering.up, |theirs| theirs.down);
+    let down = one_way(links, |suffering| suffering.down, |theirs| theirs.up);
+    let ours = Suffering {
+        up: up.iter().any(|(_, slow)| *slow == Slow::Ours),
+        down: down.iter().any(|(_, slow)| *slow == Slow::Ours),
+    };
+    let all = [up, down].concat();
+    let slow = (all.iter().map(|(_, slow)| *slow)).min_by_key(|slow| match slow {
+        Slow::Ours => 0,
+        Slow::Theirs(_) => 1,
+        Slow::Everybodys => 2,
+        Slow::Between(_) => 3,
+    });
+    let side = |(id, slow): &(ParticipantId, Slow)| match slow {
+        Slow::Ours => Some((*id, Side::Ours)),
+        Slow::Theirs(_) => Some((*id, Side::Theirs)),
+        Slow::Between(_) | Slow::Everybodys => None,
+    };
+    Finding {
+        slow,
+        ours,
+        sides: all.iter().filter_map(side).collect(),
+    }
+}
+
+/// Judges each link that suffers in one direction.
+fn one_way(
+    links: &[Witness],
+    suffers: fn(&Suffering) -> bool,
+    at_their_end: fn(&Strain) -> u32,
+) -> Vec<(ParticipantId, Slow)> {
+    let word = |link: &Witness| match &link.theirs {
+        Some(theirs) if theirs.links >= 2 && at_their_end(theirs) >= theirs.links => Word::All,
+        Some(theirs) if theirs.links >= 2 => Word::NotAll,
+        _ => Word::None,
+    };
+    let slow = links.iter().filter(|link| suffers(&link.suffering));
+    let slow: Vec<&Witness> = slow.collect();
+    let well = links.len() - slow.len();
+    let everybody = slow.iter().all(|link| word(link) == Word::All);
+    let judge = |link: &&Witness| {
+        let id = link.id;
+        let slow = match (well, word(link)) {
+            (0, Word::All) if links.len() == 1 => Slow::Theirs(id),
+            (0, _) if links.len() == 1 => Slow::Between(id),
+            (0, _) if everybody => Slow::Everybodys,
+            (0, _) => Slow::Ours,
+            (_, Word::All) => Slow::Theirs(id),
+            (_, Word::NotAll) => Slow::Between(id),
+            (CLEARED_BY.., Word::None) => Slow::Theirs(id),
+            (_, Word::None) => Slow::Between(id),
+        };
+        (id, slow)
+    };
+    slow.iter().map(judge).collect()
 }
 
 /// Decides when to speak of a slow connection.
@@ -130,12 +232,35 @@ mod tests {
         ParticipantId::from_bits(number)
     }
 
-    fn judged(links: &[(u64, bool)]) -> Option<Slow> {
-        whose(
-            links
-                .iter()
-                .map(|(number, suffers)| (id(*number), *suffers)),
-        )
+    const WELL: Suffering = Suffering {
+        up: false,
+        down: false,
+    };
+    const UP: Suffering = Suffering {
+        up: true,
+        down: false,
+    };
+    const DOWN: Suffering = Suffering {
+        up: false,
+        down: true,
+    };
+
+    /// Links to participants 1, 2, 3 …: how each suffers, and what the other says of its own
+    /// links (how many there are, and how many suffer up and down).
+    fn links(links: &[(Suffering, Option<[u32; 3]>)]) -> Vec<Witness> {
+        let witness = |(number, (suffering, theirs)): (u64, &(Suffering, Option<[u32; 3]>))| {
+            let strain = |[links, up, down]: [u32; 3]| Strain { links, up, down };
+            Witness {
+                id: id(number),
+                suffering: *suffering,
+                theirs: theirs.map(strain),
+            }
+        };
+        (1..).zip(links).map(witness).collect()
+    }
+
+    fn judged(these: &[(Suffering, Option<[u32; 3]>)]) -> Option<Slow> {
+        find(&links(these)).slow
     }
 
     /// A watch in simulated time; remembers what stood on the screen in each second.
@@ -164,15 +289,93 @@ mod tests {
     }
 
     #[test]
-    fn which_side_is_slow_shows_from_how_many_links_suffer() {
+    fn nothing_is_slow_where_nothing_suffers_and_one_link_does_not_tell() {
         assert_eq!(judged(&[]), None);
-        assert_eq!(judged(&[(1, false), (2, false)]), None);
-        assert_eq!(judged(&[(1, true)]), Some(Slow::Between(id(1))));
+        assert_eq!(judged(&[(WELL, None), (WELL, Some([2, 1, 1]))]), None);
+        let between = Some(Slow::Between(id(1)));
+        assert_eq!(judged(&[(UP, None)]), between);
+        assert_eq!(judged(&[(UP, Some([1, 0, 1]))]), between);
+    }
+
+    #[test]
+    fn a_single_link_is_judged_by_the_other_links_of_the_other_side() {
+        assert_eq!(judged(&[(UP, Some([3, 0, 1]))]), Some(Slow::Between(id(1))));
+        assert_eq!(judged(&[(UP, Some([3, 0, 3]))]), Some(Slow::Theirs(id(1))));
+    }
+
+    #[test]
+    fn where_all_of_ours_suffer_it_is_ours_unless_everybody_suffers() {
+        let theirs_are_well = Some([2, 0, 1]);
+        let theirs_suffer = Some([2, 0, 2]);
+        assert_eq!(judged(&[(UP, None), (UP, None)]), Some(Slow::Ours));
         assert_eq!(
-            judged(&[(1, false), (2, true), (3, false)]),
+            judged(&[(UP, theirs_are_well), (UP, theirs_suffer)]),
+            Some(Slow::Ours)
+        );
+        assert_eq!(
+            judged(&[(UP, theirs_suffer), (UP, theirs_suffer)]),
+            Some(Slow::Everybodys)
+        );
+    }
+
+    #[test]
+    fn it_is_theirs_when_their_side_agrees() {
+        let agrees = Some([2, 0, 2]);
+        let others = Some([2, 0, 1]);
+        assert_eq!(
+            judged(&[(WELL, others), (UP, agrees)]),
             Some(Slow::Theirs(id(2)))
         );
-        assert_eq!(judged(&[(1, true), (2, true)]), Some(Slow::Ours));
+        assert_eq!(
+            judged(&[(WELL, others), (UP, others)]),
+            Some(Slow::Between(id(2))),
+            "their other link is well, and so is ours"
+        );
+    }
+
+    #[test]
+    fn it_is_theirs_when_nothing_else_is_left() {
+        let silent = (UP, None);
+        assert_eq!(judged(&[(WELL, None), silent]), Some(Slow::Between(id(2))));
+        assert_eq!(
+            judged(&[(WELL, None), (WELL, None), silent]),
+            Some(Slow::Theirs(id(3)))
+        );
+    }
+
+    #[test]
+    fn what_is_up_for_us_is_down_for_them() {
+        let only_up = Some([2, 2, 0]);
+        let cases = [(UP, Slow::Between(id(2))), (DOWN, Slow::Theirs(id(2)))];
+        for (suffering, expected) in cases {
+            let slow = judged(&[(WELL, None), (suffering, only_up)]);
+            assert_eq!(slow, Some(expected), "{suffering:?}");
+        }
+    }
+
+    #[test]
+    fn the_directions_of_ours_are_told_apart() {
+        let both = find(&links(&[(UP, None), (UP, None)]));
+        assert_eq!(both.ours, UP);
+        assert_eq!(both.sides, [(id(1), Side::Ours), (id(2), Side::Ours)]);
+        let mixed = find(&links(&[(UP, None), (DOWN, None)]));
+        assert_eq!(mixed.ours, WELL, "no direction suffers on all of them");
+    }
+
+    #[test]
+    fn the_others_are_told_how_many_of_ours_suffer() {
+        let told = strain(&links(&[
+            (UP, None),
+            (DOWN, None),
+            (WELL, None),
+            (UP, None),
+        ]));
+        let expected = Strain {
+            links: 4,
+            up: 2,
+            down: 1,
+        };
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use nonstop_wire::{ErrorCode, LinkError, ParticipantId};
 
-use super::{NoticeAction, NoticeKind, NoticeLevel, notices::Words, slowness::Slow};
+use super::{
+    NoticeAction, NoticeKind, NoticeLevel, notices::Words, quality::Suffering, slowness::Slow,
+};
 use crate::{config::SettingsError, media::DeviceTrouble, mesh::Suspicion};
 
 use NoticeAction::{GoOn, OpenSettings, TryAgain};
@@ -265,11 +267,23 @@ pub(super) fn left(name: &str, lost: bool) -> Words {
     words(NoticeLevel::Information, NoticeKind::Presence, text, &[])
 }
 
-/// Says whose connection is slow, and what it means. `name` is what the other is called here.
-pub(super) fn slow(slow: Slow, name: &str) -> Words {
+/// Says whose connection is slow, and what it means. `ours` is in which directions, where it is
+/// ours; `name` is what the other is called here.
+pub(super) fn slow(slow: Slow, ours: Suffering, name: &str) -> Words {
     let text = match slow {
+        Slow::Ours if !ours.down => {
+            "Your upload is slow. Your picture is sent smaller; your voice goes first.".into()
+        }
+        Slow::Ours if !ours.up => {
+            "Your download is slow. The others' pictures are smaller for it; sound goes first."
+                .into()
+        }
         Slow::Ours => {
             "Your connection is slow. Pictures are smaller for it; sound goes first.".into()
+        }
+        Slow::Everybodys => {
+            "All connections of this call are slow. Pictures are smaller for it; sound goes first."
+                .into()
         }
         Slow::Theirs(_) => {
             format!("{name}'s connection is slow. Pictures are smaller for it; sound goes first.")

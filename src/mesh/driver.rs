@@ -17,7 +17,8 @@ use futures_util::{
 use nonstop_rate::Bitrate;
 use nonstop_seal::MeetingKeys;
 use nonstop_wire::{
-    BesideMessage, ClientMessage, IceServer, MeetingLink, ParticipantId, PeerMessage, ServerMessage,
+    BesideMessage, ClientMessage, IceServer, MeetingLink, ParticipantId, PeerMessage,
+    ServerMessage, Strain,
 };
 use tokio::{
     sync::mpsc,
@@ -137,6 +138,8 @@ struct Driver {
     parties: HashMap<ParticipantId, Party>,
     /// Who is shown how large, once that was said.
     viewed: Option<HashMap<ParticipantId, Size>>,
+    /// How all our links do together.
+    strain: Latest<Strain>,
     renditions: Renditions,
     /// What all links share.
     uplink: Arc<Uplink>,
@@ -177,6 +180,7 @@ impl Driver {
             signalling,
             parties: HashMap::new(),
             viewed: None,
+            strain: Latest::new(),
             link_events: SelectAll::new(),
             events,
         }
@@ -199,6 +203,7 @@ impl Driver {
                         self.room.handle_described(me, clock::now());
                     }
                     Some(MeshCommand::View(sizes)) => self.view(sizes),
+                    Some(MeshCommand::Strain(strain)) => self.strain.set(strain),
                     Some(MeshCommand::Leave) => {
                         self.room.handle_leave();
                         let _ = self.do_effects().await;
@@ -454,6 +459,7 @@ impl Driver {
             voice: Arc::clone(&party.voice),
             picture: party.picture.clone(),
             shown: party.shown.reader(),
+            strain: self.strain.reader(),
             record: party.recording.as_mut().map(Recording::next_pictures),
         };
         party.link = Some(Link::start(config, events));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState, PauseReason};
+use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState, PauseReason, Strain};
 
 use super::{LinkStats, Me, Path};
 use crate::{
@@ -18,6 +18,8 @@ pub enum MeshCommand {
     /// Everybody's pictures are shown this large from now on, in physical pixels; who is not named
     /// is not shown. Until it is said for the first time, everybody is shown as large as can be.
     View(Vec<(ParticipantId, Size)>),
+    /// All our links do like this together from now on, which the others are told.
+    Strain(Strain),
     /// Leave the meeting; [`MeshEvent::Ended`] follows.
     Leave,
 }
@@ -109,6 +111,8 @@ pub enum LinkNews {
     PicturesPaused(PauseReason),
     /// They send pictures again.
     PicturesResumed,
+    /// All their links do like this together, by their own account.
+    Strain(Strain),
     /// Figures, once a second.
     Stats(Box<LinkStats>),
 }

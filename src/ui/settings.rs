@@ -129,6 +129,16 @@ fn groups_ui(ui: &mut Ui, panel: &mut SettingsPanel, desk: &mut Desk<'_>) {
         "Where new meetings are opened. Left empty, this computer opens them for its own network.",
     );
 
+    group_ui(ui, "Network");
+    let mut hidden = desk.settings.current().hide_address;
+    if widgets::switch_ui(ui, "Never show my address to others", &mut hidden) {
+        desk.change_settings(|settings| settings.hide_address = hidden);
+    }
+    note_ui(
+        ui,
+        "Everything then goes through a relay, which is slower. In force from the next call.",
+    );
+
     group_ui(ui, "Window");
     let choices = [
         (Appearance::Dark, "Dark"),

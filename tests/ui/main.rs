@@ -402,6 +402,7 @@ fn each_setting_comes_out_as_it_was_chosen() {
         "Take the speaker's echo out",
         "Take steady noise out",
         "Even out how loud you are",
+        "Never show my address to others",
         "Reduce motion",
         "Light",
     ] {
@@ -415,6 +416,7 @@ fn each_setting_comes_out_as_it_was_chosen() {
     };
     assert!(!settings.echo_cancellation && !settings.noise_suppression);
     assert!(!settings.gain_control && !settings.reduced_motion);
+    assert!(settings.hide_address);
     assert_eq!(settings.appearance, Appearance::Light);
     window.fill("Meeting server", "meet.example.org");
     window.press(Modifiers::NONE, Key::Escape);

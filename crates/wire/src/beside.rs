@@ -1,5 +1,5 @@
 //! What two participants tell each other beside their media, over the data channel of their
-//! connection: how large a picture is shown, and why none comes.
+//! connection: how large a picture is shown, why none comes, and at which end it is slow.
 //!
 //! That concerns one connection only, and is worthless without it; whatever must be sealed or must
 //! reach somebody without a connection is a [`PeerMessage`](crate::PeerMessage). Where the meeting
@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    MAX_BESIDE, MAX_SEALED, MAX_SIDE, ParticipantId,
+    MAX_BESIDE, MAX_PARTICIPANTS, MAX_SEALED, MAX_SIDE, ParticipantId,
     decode::{self, DecodeError, within},
 };
 
@@ -39,6 +39,9 @@ pub enum BesideMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<PauseReason>,
     },
+    /// How all the sender's connections do together, so that both sides can tell at which end one of
+    /// them is slow.
+    Strain(Strain),
     /// What the server would carry as [`ClientMessage::Send`](crate::ClientMessage::Send): for the
     /// receiver, or for the receiver to pass on to somebody else.
     Envelope {
@@ -52,6 +55,17 @@ pub enum BesideMessage {
     /// A message this version does not know; ignored.
     #[serde(other)]
     Unknown,
+}
+
+/// How many of somebody's connections suffer from the network, as they see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Strain {
+    /// The connections that are up, the one on which this is said included.
+    pub links: u32,
+    /// How many of them carry too little from the sender to the others.
+    pub up: u32,
+    /// How many of them carry too little from the others to the sender.
+    pub down: u32,
 }
 
 /// Why no pictures come.
@@ -76,6 +90,11 @@ impl BesideMessage {
             Self::Wanted { width, height, .. } => {
                 within("width", *width as usize, MAX_SIDE)?;
                 within("height", *height as usize, MAX_SIDE)?;
+            }
+            Self::Strain(strain) => {
+                within("links", strain.links as usize, MAX_PARTICIPANTS)?;
+                within("up", strain.up as usize, strain.links as usize)?;
+                within("down", strain.down as usize, strain.links as usize)?;
             }
             Self::Envelope { sealed, .. } => within("sealed", sealed.len(), MAX_SEALED)?,
             Self::Hello { .. } | Self::Video { .. } | Self::Unknown => {}

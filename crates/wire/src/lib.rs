@@ -14,7 +14,7 @@ mod peer;
 mod signalling;
 mod token;
 
-pub use beside::{BesideMessage, PauseReason};
+pub use beside::{BesideMessage, PauseReason, Strain};
 pub use decode::DecodeError;
 pub use ids::{IdError, ParticipantId, RoomName};
 pub use limits::*;

@@ -399,6 +399,14 @@ fn messages_beside_the_media_have_these_texts() {
         ),
         (video(false, None), r#"{"kind":"video","paused":false}"#),
         (
+            BesideMessage::Strain(Strain {
+                links: 3,
+                up: 1,
+                down: 0,
+            }),
+            r#"{"kind":"strain","links":3,"up":1,"down":0}"#,
+        ),
+        (
             BesideMessage::Envelope {
                 to: ParticipantId::from_bits(0xb),
                 from: ParticipantId::from_bits(0xa),
@@ -442,6 +450,9 @@ fn what_is_new_beside_the_media_is_ignored_and_what_is_too_much_refused() {
         r#"{"kind":"wanted","width":-1,"height":2}"#,
         r#"{"kind":"wanted","width":1.5,"height":2}"#,
         r#"{"kind":"wanted","width":99999,"height":2}"#,
+        r#"{"kind":"strain","links":201,"up":0,"down":0}"#,
+        r#"{"kind":"strain","links":2,"up":3,"down":0}"#,
+        r#"{"kind":"strain","links":2,"up":0}"#,
     ] {
         assert!(decode(text).is_err(), "{text}");
     }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_wire::{MeetingLink, ParticipantId, ParticipantState};
+use nonstop_wire::{MeetingLink, ParticipantId, ParticipantState, Strain};
 
 use super::{Call, Effect, Phase, State};
 use crate::{
     call::{
         Command, Happening, NoticeKind, Picture,
         person::Person,
-        slowness::{Slow, SlowWatch},
+        slowness::{self, Slow, SlowWatch},
         words,
     },
     config::RecentMeeting,
@@ -63,6 +63,7 @@ impl State {
             reconnecting_since: None,
             slow: SlowWatch::default(),
             said_slow: None,
+            told_strain: Strain::default(),
             viewed: None,
         });
         self.effects.push_back(Effect::Join {
@@ -204,12 +205,20 @@ impl State {
         self.happenings.push_back(Happening::Link { id, news });
     }
 
-    /// Says whose connection is slow, while that is worth saying.
+    /// Tells the others how our links do, and says whose connection is slow, while that is worth
+    /// saying.
     pub(super) fn watch_slowness(&mut self, now: Instant) {
         let Phase::InCall(call) = &mut self.phase else {
             return;
         };
-        let slow = call.slow.update(call.whose_is_slow(), now);
+        let links = call.witnesses();
+        let strain = slowness::strain(&links);
+        if strain != call.told_strain {
+            call.told_strain = strain;
+            self.effects.push_back(Effect::Strain(strain));
+        }
+        let found = slowness::find(&links);
+        let slow = call.slow.update(found.slow, now);
         if slow == call.said_slow {
             return;
         }
@@ -218,10 +227,10 @@ impl State {
         self.notices.clear(NoticeKind::Connection);
         if let Some(slow) = slow {
             let name = match slow {
-                Slow::Ours => String::new(),
+                Slow::Ours | Slow::Everybodys => String::new(),
                 Slow::Theirs(id) | Slow::Between(id) => self.name_of(id),
             };
-            self.say(words::slow(slow, &name));
+            self.say(words::slow(slow, found.ours, &name));
         }
     }
 }

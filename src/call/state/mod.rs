@@ -17,7 +17,7 @@ mod own;
 
 use std::{collections::VecDeque, time::Instant};
 
-use nonstop_wire::{MeetingLink, ParticipantId};
+use nonstop_wire::{MeetingLink, ParticipantId, Strain};
 
 pub(super) use self::own::audio_config;
 use super::{
@@ -25,7 +25,7 @@ use super::{
     Picture, Screen, SelfView, Side, View,
     notices::{Notices, Words},
     person::{LEVEL_STEP, Person},
-    slowness::{self, Slow, SlowWatch},
+    slowness::{self, Slow, SlowWatch, Witness},
     words,
 };
 use crate::{
@@ -74,6 +74,8 @@ pub(super) enum Effect {
     Describe(Me),
     /// Tell the others how large they are shown; who is not named is not.
     View(Vec<(ParticipantId, Size)>),
+    /// Tell the others how all our links do together.
+    Strain(Strain),
     /// Leave the meeting, with a goodbye.
     Leave,
 }
@@ -129,25 +131,23 @@ struct Call {
     reconnecting_since: Option<Instant>,
     slow: SlowWatch,
     said_slow: Option<Slow>,
+    /// What the others were told last of how our links do.
+    told_strain: Strain,
     /// What the window said last of how large the others are shown.
     viewed: Option<Vec<(ParticipantId, Size)>>,
 }
 
 impl Call {
-    /// Returns whose connection is slow now.
-    fn whose_is_slow(&self) -> Option<Slow> {
-        let up = |person: &Person| Some((person.id(), person.suffers()?));
-        slowness::whose(self.people.iter().filter_map(up))
+    /// Returns what is known of the links that are up.
+    fn witnesses(&self) -> Vec<Witness> {
+        self.people.iter().filter_map(Person::witness).collect()
     }
 
     fn participants(&self) -> Vec<Participant> {
-        let slow = self.whose_is_slow();
+        let found = slowness::find(&self.witnesses());
+        let side = |id| found.sides.iter().find(|(slow, _)| *slow == id);
         let participant = |person: &Person| Participant {
-            side: match slow {
-                Some(Slow::Ours) => Side::Ours,
-                Some(Slow::Theirs(_)) if person.suffers() == Some(true) => Side::Theirs,
-                Some(Slow::Theirs(_) | Slow::Between(_)) | None => Side::Unknown,
-            },
+            side: side(person.id()).map_or(Side::Unknown, |(_, side)| *side),
             ..person.participant()
         };
         self.people.iter().map(participant).collect()

@@ -25,7 +25,7 @@ mod tests;
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use nonstop_rate::Bitrate;
-use nonstop_wire::{BesideMessage, IceServer, ParticipantId, PauseReason, PeerMessage};
+use nonstop_wire::{BesideMessage, IceServer, ParticipantId, PauseReason, PeerMessage, Strain};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -159,6 +159,8 @@ pub struct LinkConfig {
     pub picture: Latest<VideoFrame>,
     /// How large they are shown, in physical pixels; 0x0 where they are not.
     pub shown: Reader<Size>,
+    /// How all our links do together, to be told the other.
+    pub strain: Reader<Strain>,
     /// The file (y4m) to record received pictures to; the voice records the sound.
     pub record: Option<PathBuf>,
 }
@@ -199,6 +201,8 @@ pub enum LinkEvent {
     PicturesPaused(PauseReason),
     /// The other side sends pictures again.
     PicturesResumed,
+    /// How all links of the other side do together.
+    Strain(Strain),
     /// Figures, once a second.
     Stats(Box<LinkStats>),
 }

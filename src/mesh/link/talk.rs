@@ -1,14 +1,15 @@
 //! What the two sides of a link tell each other beside the media: how large pictures are shown,
-//! and whether any are sent.
+//! whether any are sent, and how all connections of each do together.
 //!
 //! ```text
 //! shown size ─▶ Wish (still, seldom) ─▶ wanted ═▶ the other side ─▶ largest rung worth encoding
 //! pause ──────────────────────────────▶ video  ═▶ the other side ─▶ a sentence in its tile
+//! all our links ─▶ Strain (seldom) ───▶ strain ═▶ the other side ─▶ whose connection is slow
 //! ```
 
 use std::time::{Duration, Instant};
 
-use nonstop_wire::{BesideMessage, MAX_SIDE, PauseReason};
+use nonstop_wire::{BesideMessage, MAX_SIDE, PauseReason, Strain};
 
 use super::LinkEvent;
 use crate::{
@@ -23,22 +24,31 @@ const STILL: Duration = Duration::from_millis(500);
 /// The shortest pause between two changes: each may cost the other side a keyframe.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The shortest pause between two words about our connections: they are judged once a second, and
+/// nothing is said of them before 5 s.
+const STRAIN_PAUSE: Duration = Duration::from_secs(2);
+
 /// The conversation of one link.
 #[derive(Debug)]
 pub(super) struct Talk {
     shown: Reader<Size>,
+    strain: Reader<Strain>,
     wish: Wish,
+    told_strain: Option<(Strain, Instant)>,
     told_paused: bool,
     wanted: Option<Size>,
     paused: Option<PauseReason>,
 }
 
 impl Talk {
-    /// Begins; `shown` is how large the other side's pictures are shown here.
-    pub(super) fn new(shown: Reader<Size>) -> Self {
+    /// Begins; `shown` is how large the other side's pictures are shown here, `strain` how all our
+    /// links do.
+    pub(super) fn new(shown: Reader<Size>, strain: Reader<Strain>) -> Self {
         Self {
             shown,
+            strain,
             wish: Wish::default(),
+            told_strain: None,
             told_paused: false,
             wanted: None,
             paused: None,
@@ -48,6 +58,7 @@ impl Talk {
     /// The connection is a new one: nothing has been said on it. Returns what is no longer so.
     pub(super) fn restart(&mut self) -> Option<LinkEvent> {
         self.wish = Wish::default();
+        self.told_strain = None;
         self.told_paused = false;
         self.wanted = None;
         (self.paused.take()).map(|_| LinkEvent::PicturesResumed)
@@ -82,6 +93,7 @@ impl Talk {
                 self.paused = reason;
                 Some(reason.map_or(LinkEvent::PicturesResumed, LinkEvent::PicturesPaused))
             }
+            BesideEvent::Said(BesideMessage::Strain(strain)) => Some(LinkEvent::Strain(strain)),
             BesideEvent::Said(BesideMessage::Envelope { to, from, sealed }) => {
                 Some(LinkEvent::Envelope { to, from, sealed })
             }
@@ -105,10 +117,27 @@ impl Talk {
                 self.wish.told(size, now);
             }
         }
+        if let Some(strain) = self.due_strain(now)
+            && beside.say(BesideMessage::Strain(strain)).await
+        {
+            self.told_strain = Some((strain, now));
+        }
         if paused != self.told_paused {
             let reason = paused.then_some(PauseReason::Bandwidth);
             if (beside.say(BesideMessage::Video { paused, reason })).await {
                 self.told_paused = paused;
+            }
+        }
+    }
+
+    /// Returns how our links do, if it is news to the other side and time to tell it.
+    fn due_strain(&self, now: Instant) -> Option<Strain> {
+        let strain = self.strain.newest()?;
+        match self.told_strain {
+            None => Some(strain),
+            Some((told, at)) => {
+                let due = now.saturating_duration_since(at) >= STRAIN_PAUSE;
+                (due && strain != told).then_some(strain)
             }
         }
     }
@@ -217,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_other_side_pauses_and_resumes_and_repeats_nothing() {
-        let mut talk = Talk::new(Latest::new().reader());
+        let mut talk = Talk::new(Latest::new().reader(), Latest::new().reader());
         let video = |paused, reason| BesideEvent::Said(BesideMessage::Video { paused, reason });
         let bandwidth = Some(PauseReason::Bandwidth);
         assert!(talk.handle(video(false, None)).is_none());
@@ -231,8 +260,32 @@ mod tests {
     }
 
     #[test]
+    fn how_our_links_do_is_told_when_it_changes_and_at_most_every_two_seconds() {
+        let strain = |up| Strain {
+            links: 3,
+            up,
+            down: 0,
+        };
+        let ours = Latest::new();
+        let mut talk = Talk::new(Latest::new().reader(), ours.reader());
+        let start = clock::now();
+        let mut told = Vec::new();
+        for (second, up) in (0..).zip([0, 1, 2, 2, 2, 0, 0, 0]) {
+            ours.set(strain(up));
+            let now = start + Duration::from_secs(second);
+            if let Some(strain) = talk.due_strain(now) {
+                talk.told_strain = Some((strain, now));
+                told.push((second, strain.up));
+            }
+        }
+        assert_eq!(told, [(0, 0), (2, 2), (5, 0)]);
+        talk.restart();
+        assert!(talk.due_strain(start).is_some(), "a new connection");
+    }
+
+    #[test]
     fn a_wish_without_pictures_is_a_size_of_nothing() {
-        let mut talk = Talk::new(Latest::new().reader());
+        let mut talk = Talk::new(Latest::new().reader(), Latest::new().reader());
         assert_eq!(talk.wanted(), None);
         talk.handle(BesideEvent::Said(BesideMessage::Wanted {
             width: 640,

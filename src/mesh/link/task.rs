@@ -58,7 +58,7 @@ impl Media {
         Ok(Self {
             outbound,
             decoder,
-            talk: Talk::new(config.shown.clone()),
+            talk: Talk::new(config.shown.clone(), config.strain.clone()),
             sources,
             figures: Figures::new(now),
             wake,

@@ -71,6 +71,7 @@ impl Room {
             LinkEvent::VideoResumed => Some(LinkNews::VideoResumed),
             LinkEvent::PicturesPaused(reason) => Some(LinkNews::PicturesPaused(reason)),
             LinkEvent::PicturesResumed => Some(LinkNews::PicturesResumed),
+            LinkEvent::Strain(strain) => Some(LinkNews::Strain(strain)),
             LinkEvent::Stats(stats) => Some(LinkNews::Stats(stats)),
             LinkEvent::Failed(error) => {
                 let news = member.flows().then_some(LinkNews::Interrupted);

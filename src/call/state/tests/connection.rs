@@ -1,6 +1,7 @@
 //! Connections that are good, slow at one end, or slow at ours.
 
 use nonstop_rate::Bitrate;
+use nonstop_wire::Strain;
 
 use super::*;
 use crate::{
@@ -64,9 +65,19 @@ fn the_last_minute_of_each_link_is_in_the_view() {
     }
 }
 
+/// What somebody with three links says, all of which carry too little towards them, or one.
+fn theirs(down: u32) -> LinkNews {
+    LinkNews::Strain(Strain {
+        links: 3,
+        up: 0,
+        down,
+    })
+}
+
 #[test]
-fn one_slow_connection_of_several_is_theirs() {
+fn one_slow_connection_of_several_is_theirs_where_they_say_so() {
     let mut story = Story::connected_with(&["Grace", "Edsger"]);
+    story.news(1, theirs(3));
     story.seconds(10, &[LOSSY, 0.0]);
     assert_eq!(
         story.texts(),
@@ -80,11 +91,46 @@ fn one_slow_connection_of_several_is_theirs() {
 }
 
 #[test]
+fn a_connection_between_two_that_are_well_otherwise_is_nobody_s() {
+    let mut story = Story::connected_with(&["Grace", "Edsger"]);
+    story.news(1, theirs(1));
+    story.seconds(10, &[LOSSY, 0.0]);
+    assert!(story.texts()[0].starts_with("The connection to Grace is slow."));
+    assert_eq!(story.people()[0].side, Side::Unknown);
+}
+
+#[test]
+fn where_everybody_says_that_all_is_slow_nobody_is_blamed() {
+    let mut story = Story::connected_with(&["Grace", "Edsger"]);
+    story.news(1, theirs(3));
+    story.news(2, theirs(3));
+    story.seconds(10, &[LOSSY, LOSSY]);
+    assert!(story.texts()[0].starts_with("All connections of this call are slow."));
+}
+
+#[test]
+fn the_others_are_told_how_our_links_do_when_that_changes() {
+    let mut story = Story::connected_with(&["Grace", "Edsger"]);
+    story.collect();
+    story.effects.clear();
+    story.seconds(3, &[0.0, 0.0]);
+    story.seconds(3, &[LOSSY, 0.0]);
+    story.seconds(3, &[LOSSY, LOSSY]);
+    story.collect();
+    let told = story.effects.iter().filter_map(|effect| match effect {
+        Effect::Strain(strain) => Some((strain.links, strain.up, strain.down)),
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, [(2, 0, 0), (2, 1, 0), (2, 2, 0)]);
+}
+
+#[test]
 fn where_all_connections_are_slow_it_is_ours() {
     let mut story = Story::connected_with(&["Grace", "Edsger"]);
     story.seconds(10, &[LOSSY, LOSSY]);
     assert_eq!(story.notices().len(), 1);
-    assert!(story.texts()[0].starts_with("Your connection is slow."));
+    assert!(story.texts()[0].starts_with("Your upload is slow."));
     assert!(
         story
             .people()

@@ -87,6 +87,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         voice: Arc::clone(&voice),
         picture: picture.clone(),
         shown: shown.reader(),
+        strain: Latest::new().reader(),
         record: None,
     };
     let link = Arc::new(Link::start(config, events));
