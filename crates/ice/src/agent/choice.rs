@@ -168,12 +168,15 @@ impl Agent {
         }
     }
 
-    /// Returns the best pair that works, but for the selected one.
+    /// Returns the best pair that works, but for the selected one and its like in another
+    /// generation.
     pub(super) fn heir(&self, fits: impl Fn(&Pair) -> bool) -> Option<usize> {
+        let selected = self.selected();
         (0..self.pairs.len())
             .filter(|&at| {
                 let pair = &self.pairs[at];
-                pair.works() && !self.is_selected(pair) && fits(pair)
+                let same = selected.is_some_and(|it| pair.goes(it.base, it.remote));
+                pair.works() && !same && fits(pair)
             })
             .min_by_key(|&at| {
                 let pair = &self.pairs[at];
@@ -209,6 +212,7 @@ impl Agent {
     /// Notes which path stands by, and says so if that is news. The one that does remains it while
     /// none is of a better kind.
     pub(super) fn tell_standby(&mut self) {
+        let selected = self.selected();
         let mut heir = self
             .selected
             .as_ref()
@@ -217,7 +221,7 @@ impl Agent {
         let before = self.standby.as_ref().and_then(|it| self.index_of(it.0));
         if let Some(before) = before.map(|at| &self.pairs[at])
             && before.works()
-            && !self.is_selected(before)
+            && !selected.is_some_and(|it| before.goes(it.base, it.remote))
             && heir.is_some_and(|it| self.kinship(before) <= self.kinship(it))
         {
             heir = Some(before);

@@ -138,13 +138,10 @@ impl Agent {
         let pair = &self.pairs[at];
         let flow = pair.flow.patience().zip(pair.heard);
         let flow = flow.map(|(patience, heard)| heard + patience);
-        let unanswered = pair
-            .unanswered_since
-            .filter(|since| pair.heard.is_none_or(|heard| heard < *since))
-            .map(|since| {
-                let patience = pair.smoothed() * 3 + Duration::from_millis(100);
-                since + patience.max(Duration::from_millis(300))
-            });
+        let unanswered = pair.silent_since().map(|since| {
+            let patience = pair.smoothed() * 3 + Duration::from_millis(100);
+            since + patience.max(Duration::from_millis(300))
+        });
         flow.into_iter().chain(unanswered).min()
     }
 

@@ -260,6 +260,15 @@ impl World {
         self.now - self.start
     }
 
+    /// How often each side was told a path.
+    pub(crate) fn path_counts(&self) -> [usize; 2] {
+        self.sides.each_ref().map(|it| it.paths.len())
+    }
+
+    pub(crate) fn event_counts(&self) -> [usize; 2] {
+        self.sides.each_ref().map(|it| it.events.len())
+    }
+
     pub(crate) fn path(&self, side: usize) -> Option<&Path> {
         self.sides[side].agent.selected()
     }
