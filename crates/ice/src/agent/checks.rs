@@ -197,7 +197,7 @@ impl Agent {
         };
         let controlling = self.config.controlling;
         let nomination = pair.nominating.filter(|_| controlling);
-        let local = super::local_of(&self.locals, pair);
+        let local = super::pairing::local_of(&self.locals, pair);
         let preference = local.map_or(0, |it| it.priority & 0x00ff_ffff);
         let mut request = Writer::new(Class::Request, transaction)
             .username(&generation.local.ufrag, &other.credentials.ufrag)

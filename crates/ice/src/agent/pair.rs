@@ -172,7 +172,8 @@ impl Pair {
         } else {
             (theirs, ours)
         };
-        self.priority = (g.min(d) << 32) + 2 * g.max(d) + u64::from(g > d);
+        // Priorities end at 2^31 - 1, but the other side may say anything.
+        self.priority = (g.min(d) << 32).saturating_add(2 * g.max(d) + u64::from(g > d));
     }
 
     pub(super) fn goes(&self, base: Base, remote: SocketAddr) -> bool {
