@@ -17,7 +17,7 @@ use futures_util::{
 use nonstop_rate::Bitrate;
 use nonstop_seal::MeetingKeys;
 use nonstop_wire::{
-    BesideMessage, ClientMessage, IceServer, MeetingLink, ParticipantId, PeerMessage,
+    BesideMessage, ClientMessage, MeetingLink, ParticipantId, PeerMessage,
     ServerMessage, Strain,
 };
 use tokio::{
@@ -29,6 +29,7 @@ use tokio::{
 use super::{
     End, MeshCommand, MeshEvent, PathPolicy,
     link::{Link, LinkConfig, LinkEvent},
+    paths::{Paths, PathsConfig, Policy},
     post::{Opened, Parcel, Post, Way},
     recording::Recording,
     room::{Effect, LinkNumber, Room},
@@ -131,7 +132,7 @@ type LinkEvents = SelectAll<BoxStream<'static, (ParticipantId, LinkNumber, LinkE
 struct Driver {
     me: ParticipantId,
     config: MeshConfig,
-    ice_servers: Vec<IceServer>,
+    paths: Paths,
     room: Room,
     signalling: Signalling,
     post: Post,
@@ -168,6 +169,13 @@ impl Driver {
             admission: keys.admission(),
             me,
         };
+        let paths = Paths::start(PathsConfig {
+            policy: Policy {
+                path: config.path,
+                hide_address: config.relay_only,
+            },
+            ..PathsConfig::default()
+        });
         let signalling = Signalling::start(seat, Patience::default());
         Self {
             me,
@@ -176,7 +184,7 @@ impl Driver {
             renditions: Renditions::new(config.camera.clone()),
             uplink: Arc::default(),
             config,
-            ice_servers: Vec::new(),
+            paths,
             signalling,
             parties: HashMap::new(),
             viewed: None,
@@ -234,7 +242,7 @@ impl Driver {
         let now = clock::now();
         match news {
             News::Connected(welcome) => {
-                self.ice_servers.clone_from(&welcome.ice_servers);
+                self.paths.set_servers(welcome.ice_servers.clone());
                 self.room.handle_welcome(&welcome, now);
             }
             News::Disconnected => self.room.handle_disconnected(now),
@@ -449,9 +457,7 @@ impl Driver {
             me: self.me,
             peer: id,
             initiator,
-            ice_servers: self.ice_servers.clone(),
-            path: self.config.path,
-            relay_only: self.config.relay_only,
+            paths: self.paths.clone(),
             max_bitrate: self.config.max_bitrate,
             max_size: self.config.max_size,
             renditions: self.renditions.clone(),

@@ -19,7 +19,6 @@
 mod driver;
 pub mod link;
 mod news;
-#[expect(dead_code, reason = "links do not use relays of their own yet")]
 mod paths;
 pub mod peer;
 mod post;
@@ -31,5 +30,6 @@ mod signalling;
 pub mod uplink;
 
 pub use driver::{Me, Mesh, MeshConfig};
-pub use link::{LinkStats, Path, PathPolicy};
+pub use link::LinkStats;
 pub use news::{End, LinkNews, MeshCommand, MeshEvent, Suspicion};
+pub use paths::{Path, PathPolicy};

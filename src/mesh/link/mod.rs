@@ -22,10 +22,10 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use nonstop_rate::Bitrate;
-use nonstop_wire::{BesideMessage, IceServer, ParticipantId, PauseReason, PeerMessage, Strain};
+use nonstop_wire::{BesideMessage, ParticipantId, PauseReason, PeerMessage, Strain};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -35,60 +35,11 @@ use crate::{
         audio::{Audio, Voice},
         video::Renditions,
     },
-    mesh::uplink::Uplink,
+    mesh::{
+        paths::{Path, Paths},
+        uplink::Uplink,
+    },
 };
-
-/// How a link's packets travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Path {
-    /// Straight from one computer to the other.
-    Direct,
-    /// Through a TURN server over UDP.
-    TurnUdp,
-    /// Through a TURN server over TCP.
-    TurnTcp,
-    /// Through a TURN server over TLS.
-    TurnTls,
-    /// Through the meeting server's relay.
-    Relay,
-}
-
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Direct => "direct",
-            Self::TurnUdp => "turn-udp",
-            Self::TurnTcp => "turn-tcp",
-            Self::TurnTls => "turn-tls",
-            Self::Relay => "relay",
-        })
-    }
-}
-
-/// Which paths a link may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PathPolicy {
-    /// Whatever works best.
-    #[default]
-    Auto,
-    /// Only this one (for diagnosis).
-    Only(Path),
-}
-
-impl FromStr for PathPolicy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text {
-            "auto" => Self::Auto,
-            "direct" => Self::Only(Path::Direct),
-            "turn-udp" => Self::Only(Path::TurnUdp),
-            "turn-tcp" => Self::Only(Path::TurnTcp),
-            "turn-tls" => Self::Only(Path::TurnTls),
-            _ => return Err("expected auto, direct, turn-udp, turn-tcp or turn-tls".to_owned()),
-        })
-    }
-}
 
 /// The figures of a link, over the last second where they are rates. What is not known is `None`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -139,12 +90,8 @@ pub struct LinkConfig {
     pub peer: ParticipantId,
     /// Whether we make the first offer (the newcomer does).
     pub initiator: bool,
-    /// The servers that help to find a path.
-    pub ice_servers: Vec<IceServer>,
-    /// Which paths may be used.
-    pub path: PathPolicy,
-    /// Whether the other must not learn our address: then only relayed paths are used.
-    pub relay_only: bool,
+    /// The ways to the other participants, which all links share.
+    pub(crate) paths: Paths,
     /// The most to send.
     pub max_bitrate: Option<Bitrate>,
     /// The largest picture to send.

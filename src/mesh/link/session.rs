@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -11,7 +10,7 @@ use nonstop_wire::{DescriptionKind, ParticipantId, PeerMessage};
 use tokio::sync::mpsc;
 
 use super::{
-    LinkConfig, LinkError, LinkEvent, Order, Path, PathPolicy, figures,
+    LinkConfig, LinkError, LinkEvent, Order, Path, figures,
     health::{Health, Verdict},
     inbound::Inbound,
     remote_clock::NtpClock,
@@ -21,8 +20,9 @@ use crate::{
     clock,
     media::Size,
     mesh::{
+        paths::PathEvent,
         peer::{
-            Kind, Peer, PeerError, PeerEvent, Received, addresses,
+            Kind, Peer, PeerError, PeerEvent, Received,
             negotiation::{Action, Candidate, Negotiation},
         },
         uplink::Seat,
@@ -39,6 +39,8 @@ const STATS_INTERVAL: Duration = Duration::from_secs(1);
 const STEER_INTERVAL: Duration = Duration::from_millis(33);
 /// How often the pacer is looked at while it has no room for another picture.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
+/// The share of lost packets above which sound is sent on a second path as well.
+const BOTH_WAYS_LOSS: f32 = 0.05;
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// Most events that wait for the mesh; beyond that figures are left out, and candidates, which
@@ -69,11 +71,7 @@ pub(super) struct Session<'a> {
     health: Health,
     inbound: Inbound,
     clock: NtpClock,
-    path: Option<Path>,
-    /// Whether the path may be another one than before the interruption.
-    other_path: bool,
-    /// The addresses that this computer had when the path was found.
-    addresses: Vec<IpAddr>,
+    path: Option<nonstop_ice::Path>,
     round_trip: Option<Duration>,
     next_report: Instant,
     next_stats: Instant,
@@ -104,8 +102,6 @@ impl<'a> Session<'a> {
             inbound: Inbound::new(),
             clock: NtpClock::new(now, clock::unix_time()),
             path: None,
-            other_path: true,
-            addresses: Vec::new(),
             round_trip: None,
             next_report: now,
             next_stats: now + STATS_INTERVAL,
@@ -248,11 +244,7 @@ impl<'a> Session<'a> {
         }
         if self.next_stats <= now {
             self.next_stats = now + STATS_INTERVAL;
-            match self.health.connected() {
-                true => self.look_at_route().await,
-                false if self.addresses != addresses() => self.health.handle_moved(now),
-                false => {}
-            }
+            self.look_at_path();
             self.tell_figures(now);
         }
         Ok(())
@@ -330,16 +322,11 @@ impl<'a> Session<'a> {
                     self.tell_description(DescriptionKind::Answer, sdp);
                 }
                 Action::Apply(sdp) => self.peer.apply(sdp).await.map_err(failed)?,
-                Action::Add(candidate) => {
-                    let relayed = candidate.line.contains(" typ relay");
-                    if relayed && self.config.path == PathPolicy::Only(Path::Direct) {
-                        continue;
-                    }
-                    if let Err(error) = self.peer.add(candidate).await {
-                        // One way less, of several.
-                        tracing::debug!(%error, "a candidate cannot be used");
-                    }
-                }
+                Action::Add(candidate) => match candidate.line.parse() {
+                    Ok(candidate) => self.peer.add(candidate),
+                    // One way less, of several.
+                    Err(error) => tracing::debug!(%error, "a candidate cannot be used"),
+                },
                 Action::Renew(offer) => return Err(End::Renew(offer)),
             }
         }
@@ -349,20 +336,24 @@ impl<'a> Session<'a> {
     async fn handle_peer_event(&mut self, event: PeerEvent) -> Result<(), End> {
         let now = clock::now();
         let verdict = match event {
-            PeerEvent::Candidate(candidate) => {
+            PeerEvent::Path(PathEvent::Candidate(candidate)) => {
                 self.tell(LinkEvent::Signal(PeerMessage::Candidate {
-                    candidate: candidate.line,
-                    sdp_mid: candidate.mid,
-                    sdp_mline_index: candidate.index,
-                    username_fragment: candidate.ufrag,
+                    candidate: candidate.to_string(),
+                    sdp_mid: None,
+                    sdp_mline_index: Some(0),
+                    username_fragment: Some(self.peer.wire().credentials().ufrag),
                 }));
                 None
             }
-            PeerEvent::Connected => {
-                self.other_path = true;
-                self.health.handle_connected(now)
+            PeerEvent::Path(PathEvent::Selected(Some(path))) => {
+                self.peer.let_in().await.map_err(failed)?;
+                self.take_path(path);
+                None
             }
-            PeerEvent::Lost => self.health.handle_lost(now),
+            PeerEvent::Path(PathEvent::Selected(None)) | PeerEvent::Lost => {
+                self.health.handle_lost(now)
+            }
+            PeerEvent::Connected => self.health.handle_connected(now),
             PeerEvent::CertificateRefused => return Err(End::Failed(LinkError::WrongParty)),
         };
         self.conclude(verdict).await
@@ -374,19 +365,14 @@ impl<'a> Session<'a> {
             Some(Verdict::Connected) => {
                 self.peer.learn_streams().await.map_err(failed)?;
                 self.media.outbound.set_active(true);
-                if std::mem::take(&mut self.other_path) {
-                    self.peer.flow().path_changed();
-                    self.addresses = addresses();
-                }
-                self.look_at_route().await;
-                self.tell(LinkEvent::Connected(self.path.unwrap_or(Path::Direct)));
+                self.tell(LinkEvent::Connected(self.way().unwrap_or(Path::Direct)));
             }
             Some(Verdict::Interrupted) => {
                 self.media.outbound.set_active(false);
                 self.tell(LinkEvent::Interrupted);
             }
             Some(Verdict::Restart) => {
-                self.other_path = true;
+                self.peer.wire().recheck();
                 let actions = self.negotiation.restart(clock::now());
                 Box::pin(self.perform(actions)).await?;
             }
@@ -459,22 +445,48 @@ impl<'a> Session<'a> {
         self.inbound.set_round_trip(smooth);
     }
 
-    async fn look_at_route(&mut self) {
-        let Some(route) = self.peer.route().await else {
+    /// Takes another path into account: what was learned about the old one does not hold.
+    fn take_path(&mut self, path: nonstop_ice::Path) {
+        let before = self.path.replace(path);
+        let Some(before) = before else {
             return;
         };
-        if let (None, Some(round_trip)) = (self.round_trip, route.round_trip_time) {
+        let same = self
+            .path
+            .as_ref()
+            .is_some_and(|now| (now.base, now.remote) == (before.base, before.remote));
+        if same {
+            return;
+        }
+        self.peer.flow().path_changed();
+        self.round_trip = None;
+        self.tell_way(Path::from(before.way));
+    }
+
+    fn tell_way(&mut self, before: Path) {
+        if let Some(way) = self.way().filter(|way| *way != before) {
+            self.tell(LinkEvent::PathChanged(way));
+        }
+    }
+
+    fn way(&self) -> Option<Path> {
+        self.path.as_ref().map(|path| path.way.into())
+    }
+
+    /// Looks at what the checks of the path have found.
+    fn look_at_path(&mut self) {
+        let Some(path) = self.peer.wire().path() else {
+            return;
+        };
+        if let Some(round_trip) = path.round_trip.filter(|_| self.round_trip.is_none()) {
             self.handle_round_trip(round_trip);
         }
-        let path = match route.relayed {
-            true => Path::TurnUdp,
-            false => Path::Direct,
-        };
-        let before = self.path.replace(path);
-        if before.is_some_and(|before| before != path) {
-            self.peer.flow().path_changed();
-            self.tell(LinkEvent::PathChanged(path));
+        // The way is known better once the other side has said how it reaches its relay.
+        if let Some(before) = self.path.replace(path) {
+            self.tell_way(before.way.into());
         }
+        let lossy = (self.peer.flow().loss()).is_some_and(|loss| loss > BOTH_WAYS_LOSS);
+        self.peer.wire().set_audio_on_both(lossy);
     }
 
     fn tell_figures(&mut self, now: Instant) {
@@ -500,7 +512,7 @@ impl<'a> Session<'a> {
             feedback = flow.feedback(),
             "rate control"
         );
-        let path = self.path.filter(|_| self.health.connected());
+        let path = self.way().filter(|_| self.health.connected());
         let stats = figures::with_path(stats, path, self.round_trip);
         // The mesh is behind: newer figures come in a second.
         if self.untold.len() < MOST_EVENTS / 2 {

@@ -7,11 +7,11 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use nonstop_rate::Limits;
-use nonstop_wire::{IceServer, ParticipantId};
+use nonstop_wire::ParticipantId;
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    LinkConfig, LinkError, LinkEvent, Order, Path, PathPolicy,
+    LinkConfig, LinkError, LinkEvent, Order,
     figures::{Figures, Sources},
     inbound::Decoder,
     outbound::Outbound,
@@ -91,7 +91,6 @@ async fn run_connections(
     signals: &mut mpsc::Receiver<Order>,
     events: &mpsc::Sender<(ParticipantId, LinkEvent)>,
 ) -> Result<(), LinkError> {
-    let (ice_servers, relayed_only) = ways(config)?;
     let mut media = Media::start(config)?;
     let mut offers = config.initiator;
     let mut first_offer = None;
@@ -99,8 +98,7 @@ async fn run_connections(
         let (peer_events_in, peer_events) = mpsc::channel(MOST_PEER_EVENTS);
         let (received_in, received) = mpsc::channel(MOST_RECEIVED);
         let peer = Peer::open(PeerConfig {
-            ice_servers: ice_servers.clone(),
-            relayed_only,
+            paths: config.paths.clone(),
             limits: limits(config),
             events: peer_events_in,
             received: received_in,
@@ -120,40 +118,6 @@ async fn run_connections(
                 offers = offer.is_none();
                 first_offer = offer;
             }
-        }
-    }
-}
-
-/// Returns the servers that may help to find a path, and whether only relayed ones are allowed.
-fn ways(config: &LinkConfig) -> Result<(Vec<IceServer>, bool), LinkError> {
-    let mut servers = config.ice_servers.clone();
-    let is_turn = |url: &String| url.starts_with("turn");
-    let has_turn = servers.iter().any(|server| server.urls.iter().any(is_turn));
-    match config.path {
-        PathPolicy::Only(Path::Direct) if config.relay_only => {
-            let why = "a direct path shows our address, which is hidden".to_owned();
-            Err(LinkError::Setup(why))
-        }
-        PathPolicy::Auto if config.relay_only && !has_turn => {
-            let why = "our address is hidden, and the meeting server names no relay".to_owned();
-            Err(LinkError::Setup(why))
-        }
-        PathPolicy::Auto => Ok((servers, config.relay_only)),
-        PathPolicy::Only(Path::Direct) => {
-            for server in &mut servers {
-                server.urls.retain(|url| !is_turn(url));
-            }
-            servers.retain(|server| !server.urls.is_empty());
-            Ok((servers, false))
-        }
-        PathPolicy::Only(Path::TurnUdp) if has_turn => Ok((servers, true)),
-        PathPolicy::Only(Path::TurnUdp) => {
-            let why = "the meeting server names no TURN server".to_owned();
-            Err(LinkError::Setup(why))
-        }
-        PathPolicy::Only(path) => {
-            let why = format!("the path {path} is not supported yet");
-            Err(LinkError::Setup(why))
         }
     }
 }

@@ -13,6 +13,8 @@ use webrtc::error::Result;
 
 pub(super) const H264: &str = MIME_TYPE_H264;
 pub(super) const OPUS: &str = MIME_TYPE_OPUS;
+/// The payload type of sound.
+pub(super) const AUDIO_PAYLOAD_TYPE: u8 = 111;
 
 /// H.264 constrained baseline, level 3.1, as RFC 6184 and every browser name it.
 const H264_FORMAT: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
@@ -52,7 +54,7 @@ pub(super) fn audio() -> RTCRtpCodecParameters {
             sdp_fmtp_line: OPUS_FORMAT.to_owned(),
             rtcp_feedback: vec![feedback_named(("transport-cc", ""))],
         },
-        payload_type: 111,
+        payload_type: AUDIO_PAYLOAD_TYPE,
     }
 }
 

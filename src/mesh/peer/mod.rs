@@ -1,9 +1,9 @@
 //! One webrtc-rs peer connection, set up our way: the only place that names webrtc-rs.
 //!
 //! ```text
-//! link ─ send ─────────────────────▶ sender: pace, number, count ─▶ SRTP ─▶ network
+//! link ─ send ─────────────────────▶ sender: pace, number, count ─▶ SRTP ─▶ paths
 //!                    reporter: what arrived ─┘ ▲ feedback, NACK
-//! link ◀─ tap ─ reports ─ reporter ◀───────────┴─── SRTP ◀─ network
+//! link ◀─ tap ─ reports ─ reporter ◀───────────┴─── SRTP ◀─ paths
 //! ```
 //!
 //! Invariant: nothing here waits for the link. Events and packets go into bounded channels, and
@@ -11,6 +11,7 @@
 
 mod beside;
 mod codecs;
+mod description;
 mod feedback;
 mod flow;
 pub(crate) mod negotiation;
@@ -24,41 +25,45 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use nonstop_rate::{DataSize, Limits};
-use nonstop_wire::IceServer;
 use rtc::{
     ice::mdns::MulticastDnsMode,
     interceptor::{ReceiverReportBuilder, Slot},
     peer_connection::{
-        configuration::{
-            RTCConfigurationBuilder, RTCIceTransportPolicy, RTCOfferOptions,
-            setting_engine::SettingEngineBuilder,
-        },
+        configuration::{RTCConfigurationBuilder, setting_engine::SettingEngineBuilder},
         sdp::RTCSessionDescription,
-        transport::{RTCIceCandidateInit, RTCIceCandidateType, RTCIceServer},
+        transport::RTCIceCandidateInit,
     },
     rtp_transceiver::rtp_sender::RtpCodecKind,
 };
 use tokio::sync::mpsc::{self, error::TrySendError};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, RTCStatsReportEntry, Registry, SrtpProtectionProfile, StatsSelector,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceConnectionState,
+    RTCPeerConnectionState, Registry, SrtpProtectionProfile,
 };
 
-use crate::clock;
+use crate::mesh::paths::{PathEvent, Paths, Wire, draw_credentials};
 pub(crate) use beside::{Beside, BesideEvent};
 pub(crate) use flow::Flow;
-use negotiation::Candidate;
-pub(crate) use sockets::addresses;
+use nonstop_ice::{Candidate, CandidateKind, Credentials};
+use sockets::Gate;
 pub(crate) use streams::RtpOut;
 use streams::Stream;
 pub(crate) use tap::{Kind, Received, RtpIn};
 
 /// What a packet costs beyond its RTP bytes: IPv4 20, UDP 8, SRTP authentication tag 10.
 const OVERHEAD: DataSize = DataSize::from_bytes(38);
+/// Longer than any call: the stand-in is never given up.
+const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How often webrtc-rs asks the stand-in whether it is there.
+const STAND_IN_CHECKS: Duration = Duration::from_secs(30);
 /// How long the connection's task gets to send what was said last.
 const LAST_WORDS: Duration = Duration::from_millis(30);
 /// How far behind the newest packet one may come and is not taken for a replay: one that was
@@ -68,8 +73,8 @@ const REPLAY_WINDOW: usize = 4096;
 /// What a connection has to tell its link.
 #[derive(Debug)]
 pub(crate) enum PeerEvent {
-    /// A way in was found, to be told the other side.
-    Candidate(Candidate),
+    /// What became of the paths.
+    Path(PathEvent),
     /// Media can flow.
     Connected,
     /// The way is lost; a restart may find another.
@@ -89,21 +94,10 @@ pub(crate) enum PeerError {
     BadDescription(webrtc::error::Error),
 }
 
-/// How packets travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Route {
-    /// Whether a TURN server passes them on.
-    pub(crate) relayed: bool,
-    /// Round trip of the last connectivity check.
-    pub(crate) round_trip_time: Option<Duration>,
-}
-
 /// What a connection is made from.
 pub(crate) struct PeerConfig {
-    /// The servers that help to find a path.
-    pub(crate) ice_servers: Vec<IceServer>,
-    /// Whether only relayed paths may be used.
-    pub(crate) relayed_only: bool,
+    /// The ways to the other side.
+    pub(crate) paths: Paths,
     /// The bounds of the estimate.
     pub(crate) limits: Limits,
     /// Where events go. When it is full, events are lost: it must be drained promptly.
@@ -120,6 +114,16 @@ pub(crate) struct Peer {
     pub(crate) audio: Stream,
     pub(crate) beside: Beside,
     flow: Arc<Flow>,
+    gate: Arc<Gate>,
+    /// What the stand-in shows webrtc-rs.
+    stand_in: Credentials,
+    /// The other side's credentials that are in force.
+    remote: Option<Credentials>,
+    /// Whether we lead in ICE, because we offered first.
+    offers: bool,
+    /// Whether our own credentials are new, and theirs are to follow.
+    restarting: bool,
+    let_in: bool,
 }
 
 impl Peer {
@@ -136,14 +140,6 @@ impl Peer {
             .with(Slot::TwccReceiver, reporter::Reporter::new())
             .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
             .with(Slot::from(12_500), tap::Tap::new(config.received));
-        let policy = match config.relayed_only {
-            true => RTCIceTransportPolicy::Relay,
-            false => RTCIceTransportPolicy::All,
-        };
-        let configuration = RTCConfigurationBuilder::new()
-            .with_ice_servers(config.ice_servers.into_iter().map(ice_server).collect())
-            .with_ice_transport_policy(policy)
-            .build();
         // AES-CM and not GCM: a packet that is sent again keeps its SRTP index but gets a new
         // transport-wide number in its header. With GCM, two authenticated headers under one nonce
         // would give away the authentication key (RFC 7714 section 9); with HMAC they do not.
@@ -152,26 +148,28 @@ impl Peer {
             .with_srtp_replay_protection_window(REPLAY_WINDOW)
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_include_loopback_candidate(true)
-            .with_discard_local_candidates_during_ice_restart(true)
-            .with_ice_timeouts(
-                Some(Duration::from_secs(4)),
-                Some(Duration::from_secs(20)),
-                Some(Duration::from_secs(1)),
-            )
-            .with_relay_acceptance_min_wait(Some(Duration::from_millis(500)))
+            // The stand-in answers at once and always; what the paths do is none of its business.
+            .with_ice_timeouts(Some(FOR_EVER), Some(FOR_EVER), Some(STAND_IN_CHECKS))
             .build();
+        let events = config.events.clone();
+        let wire = config
+            .paths
+            .wire(move |event| pass(&events, PeerEvent::Path(event)));
+        let gate = Arc::new(Gate::new(wire, config.events.clone()));
         let builder = PeerConnectionBuilder::new()
-            .with_configuration(configuration)
+            .with_configuration(RTCConfigurationBuilder::new().build())
             .with_media_engine(codecs::media_engine()?)
             .with_setting_engine(settings)
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(Handler {
-                events: config.events.clone(),
+                events: config.events,
+                gate: Arc::clone(&gate),
             }))
             .with_runtime(Arc::new(sockets::OurRuntime {
-                events: config.events,
+                gate: Arc::clone(&gate),
             }))
-            .with_udp_addrs(vec![sockets::EveryInterface])
+            // Bound and never used: webrtc-rs wants a socket to wrap.
+            .with_udp_addrs(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
             .with_data_channel_send_buffer_limit(beside::MOST_WAITING)
             // Our runtime has no reactor threads: this only makes a dropped connection end its task.
             .with_dedicated_reactor_pool_size(1);
@@ -187,7 +185,18 @@ impl Peer {
             audio,
             beside,
             flow,
+            gate,
+            stand_in: draw_credentials(),
+            remote: None,
+            offers: false,
+            restarting: false,
+            let_in: false,
         })
+    }
+
+    /// Returns the link's end of the paths.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.gate.wire
     }
 
     /// Returns the figures shared with the connection's task.
@@ -195,16 +204,22 @@ impl Peer {
         &self.flow
     }
 
-    /// Creates an offer and applies it here; returns its text.
-    pub(crate) async fn offer(&self, restart: bool) -> Result<String, PeerError> {
-        let options = restart.then_some(RTCOfferOptions { ice_restart: true });
+    /// Creates an offer and applies it here; returns its text. With `restart` it names other
+    /// credentials; the path there is goes on until both sides have found another.
+    pub(crate) async fn offer(&mut self, restart: bool) -> Result<String, PeerError> {
+        if restart {
+            self.restarting = true;
+            self.wire().restart();
+        }
+        self.set_offers(true);
         let apply = async {
-            let offer = self.connection.create_offer(options).await?;
+            let offer = self.connection.create_offer(None).await?;
             let text = offer.sdp.clone();
             self.connection.set_local_description(offer).await?;
             Ok(text)
         };
-        apply.await.map_err(PeerError::Setup)
+        let text = apply.await.map_err(PeerError::Setup)?;
+        Ok(self.for_them(&text))
     }
 
     /// Takes the own offer back.
@@ -217,7 +232,10 @@ impl Peer {
     }
 
     /// Applies the other side's offer, creates the answer and applies it; returns its text.
-    pub(crate) async fn accept(&self, offer: String) -> Result<String, PeerError> {
+    pub(crate) async fn accept(&mut self, offer: String) -> Result<String, PeerError> {
+        self.set_offers(false);
+        self.look_for(&offer);
+        let offer = description::for_us(&offer, &self.stand_in);
         let apply = async {
             let offer = RTCSessionDescription::offer(offer)?;
             self.connection.set_remote_description(offer).await?;
@@ -226,11 +244,14 @@ impl Peer {
             self.connection.set_local_description(answer).await?;
             Ok(text)
         };
-        apply.await.map_err(PeerError::BadDescription)
+        let text = apply.await.map_err(PeerError::BadDescription)?;
+        Ok(self.for_them(&text))
     }
 
     /// Applies the other side's answer.
-    pub(crate) async fn apply(&self, answer: String) -> Result<(), PeerError> {
+    pub(crate) async fn apply(&mut self, answer: String) -> Result<(), PeerError> {
+        self.look_for(&answer);
+        let answer = description::for_us(&answer, &self.stand_in);
         let apply = async {
             let answer = RTCSessionDescription::answer(answer)?;
             self.connection.set_remote_description(answer).await
@@ -239,15 +260,30 @@ impl Peer {
     }
 
     /// Adds one of the other side's candidates.
-    pub(crate) async fn add(&self, candidate: Candidate) -> Result<(), PeerError> {
+    pub(crate) fn add(&self, candidate: Candidate) {
+        self.wire().add_remote(candidate);
+    }
+
+    /// Lets the connection begin, now that there is a path: its ICE is told of the other side, and
+    /// DTLS follows. Nothing the second time.
+    pub(crate) async fn let_in(&mut self) -> Result<(), PeerError> {
+        if std::mem::replace(&mut self.let_in, true) {
+            return Ok(());
+        }
+        let own = match self.connection.local_description().await {
+            Some(description) => description::credentials(&description.sdp),
+            None => None,
+        };
+        if let Some(theirs) = own {
+            self.gate.let_in(self.stand_in.clone(), theirs, self.offers);
+        }
+        let line = Candidate::new(CandidateKind::Host, sockets::OTHER_SIDE, None, 0).to_string();
         let candidate = RTCIceCandidateInit {
-            candidate: candidate.line,
-            sdp_mid: candidate.mid,
-            sdp_mline_index: candidate.index,
-            username_fragment: candidate.ufrag,
+            candidate: line,
+            sdp_mline_index: Some(0),
             ..RTCIceCandidateInit::default()
         };
-        (self.connection.add_ice_candidate(candidate).await).map_err(PeerError::BadDescription)
+        (self.connection.add_ice_candidate(candidate).await).map_err(PeerError::Setup)
     }
 
     /// Returns the local description with the candidates found so far, and whether it is an offer.
@@ -258,7 +294,43 @@ impl Peer {
             Some(pending) => pending,
             None => self.connection.local_description().await?,
         };
-        Some((description.sdp, is_offer))
+        Some((self.for_them(&description.sdp), is_offer))
+    }
+
+    /// Of two, the one who offers first chooses the path.
+    fn set_offers(&mut self, offers: bool) {
+        if self.remote.is_none() {
+            self.offers = offers;
+            self.wire().set_controlling(offers);
+        }
+    }
+
+    /// Begins to look for a path to whom a description names.
+    fn look_for(&mut self, sdp: &str) {
+        let Some(ways) = description::ways(sdp) else {
+            // Refused by webrtc-rs, too, which says why.
+            return;
+        };
+        let again = self
+            .remote
+            .as_ref()
+            .is_some_and(|old| *old != ways.credentials);
+        if again && !self.restarting {
+            // They began anew: so do we (RFC 8445 section 9).
+            self.wire().restart();
+        }
+        self.restarting = false;
+        self.wire()
+            .set_remote(ways.credentials.clone(), ways.renomination);
+        self.remote = Some(ways.credentials);
+        for candidate in ways.candidates {
+            self.wire().add_remote(candidate);
+        }
+    }
+
+    fn for_them(&self, sdp: &str) -> String {
+        let wire = self.wire();
+        description::for_them(sdp, &wire.credentials(), &wire.candidates())
     }
 
     /// Learns how the streams were negotiated; to be called once connected, before sending.
@@ -271,35 +343,6 @@ impl Peer {
                 .map_err(PeerError::Setup)?;
         }
         Ok(())
-    }
-
-    /// Returns how packets travel at present.
-    pub(crate) async fn route(&self) -> Option<Route> {
-        let report = self
-            .connection
-            .get_stats(clock::now(), StatsSelector::None)
-            .await;
-        let selected = &report.transport()?.selected_candidate_pair_id;
-        let pair = report
-            .candidate_pairs()
-            .find(|pair| pair.stats.id == *selected)?;
-        let relayed = report.iter().any(|entry| match entry {
-            RTCStatsReportEntry::LocalCandidate(candidate)
-            | RTCStatsReportEntry::RemoteCandidate(candidate) => {
-                (candidate.stats.id == pair.local_candidate_id
-                    || candidate.stats.id == pair.remote_candidate_id)
-                    && candidate.candidate_type == RTCIceCandidateType::Relay
-            }
-            _ => false,
-        });
-        let seconds = pair.current_round_trip_time;
-        let round_trip_time = (seconds > 0.0)
-            .then(|| Duration::try_from_secs_f64(seconds).ok())
-            .flatten();
-        Some(Route {
-            relayed,
-            round_trip_time,
-        })
     }
 
     /// Tells the other side that it is over, and ends.
@@ -318,49 +361,35 @@ impl Peer {
 /// Passes webrtc-rs's events on. It runs on the connection's own task: it must not wait.
 struct Handler {
     events: mpsc::Sender<PeerEvent>,
+    gate: Arc<Gate>,
 }
 
-impl Handler {
-    fn pass(&self, event: PeerEvent) {
-        // A closed channel is a link that has ended: there is nobody left to tell.
-        if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
-            tracing::warn!("an event of the connection is lost");
-        }
+/// Passes an event on without waiting.
+fn pass(events: &mpsc::Sender<PeerEvent>, event: PeerEvent) {
+    // A closed channel is a link that has ended: there is nobody left to tell.
+    if let Err(TrySendError::Full(_)) = events.try_send(event) {
+        tracing::warn!("an event of the connection is lost");
     }
 }
 
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        let Ok(candidate) = event.candidate.to_json() else {
-            return;
-        };
-        if !candidate.candidate.is_empty() {
-            self.pass(PeerEvent::Candidate(Candidate {
-                line: candidate.candidate,
-                mid: candidate.sdp_mid,
-                index: candidate.sdp_mline_index,
-                ufrag: candidate.username_fragment,
-            }));
+    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
+        tracing::debug!(%state, "stand-in");
+        if state == RTCIceConnectionState::Connected {
+            // What came before that would have been dropped.
+            self.gate.wire.open();
         }
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         tracing::debug!(%state, "connection state");
         match state {
-            RTCPeerConnectionState::Connected => self.pass(PeerEvent::Connected),
+            RTCPeerConnectionState::Connected => pass(&self.events, PeerEvent::Connected),
             RTCPeerConnectionState::Disconnected | RTCPeerConnectionState::Failed => {
-                self.pass(PeerEvent::Lost);
+                pass(&self.events, PeerEvent::Lost);
             }
             _ => {}
         }
-    }
-}
-
-fn ice_server(server: IceServer) -> RTCIceServer {
-    RTCIceServer {
-        urls: server.urls,
-        username: server.username,
-        credential: server.credential,
     }
 }

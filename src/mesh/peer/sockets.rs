@@ -1,78 +1,97 @@
-//! The sockets under a connection: on every interface, with room for a burst, and watched for
-//! the one message by which our own DTLS says that the other side is not who was named.
+//! The socket that webrtc-rs is given: one that leads into the link's paths, whatever they are.
+//!
+//! ```text
+//! webrtc-rs ─ poll_send ─┬─ a check of its ICE ─▶ StandIn ─ answers ─┐
+//!                        └─ DTLS, SRTP ─▶ Wire ─▶ the selected path  │
+//! webrtc-rs ◀─ poll_recv ─── Wire ◀─ any path of the link ◀──────────┴─
+//! ```
+//!
+//! webrtc-rs insists on an ICE of its own. It is told of one other side, at [`OTHER_SIDE`], which
+//! answers it from within this process at once; the true checks are the paths' own. So nothing that
+//! happens to the paths ever reaches DTLS or SRTP.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::Future,
     io::{self, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
+use nonstop_ice::{Credentials, StandIn, is_stun};
 use tokio::sync::mpsc;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
-    TokioRuntime, Transmit, UdpSockRef, UdpSocketState,
+    TokioRuntime, Transmit,
 };
 
-use super::PeerEvent;
+use super::{PeerEvent, codecs};
+use crate::mesh::paths::{Class, Wire};
 
-/// What a socket may hold while our task waits for the processor: half a second at 16 Mb/s.
-const RECEIVE_BUFFER: usize = 1 << 20;
+/// Where webrtc-rs believes the other side to be. No packet goes there.
+pub(super) const OTHER_SIDE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
 
-/// Every address of this computer, looked up anew at each bind, so that a restart follows a
-/// changed network. Loopback is among them: a call on one computer needs no network.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct EveryInterface;
+/// The connection's way out, and the stand-in that keeps webrtc-rs's ICE content.
+pub(super) struct Gate {
+    pub(super) wire: Wire,
+    events: mpsc::Sender<PeerEvent>,
+    stand_in: Mutex<Answers>,
+}
 
-impl ToSocketAddrs for EveryInterface {
-    type Iter = std::vec::IntoIter<SocketAddr>;
+#[derive(Default)]
+struct Answers {
+    stand_in: Option<StandIn>,
+    /// What the stand-in says, until webrtc-rs takes it.
+    said: VecDeque<Vec<u8>>,
+}
 
-    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        let mut addresses: Vec<SocketAddr> = usable_addresses()?
-            .map(|ip| SocketAddr::new(ip, 0))
-            .collect();
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        if !addresses.contains(&loopback) {
-            addresses.push(loopback);
+impl Gate {
+    pub(super) fn new(wire: Wire, events: mpsc::Sender<PeerEvent>) -> Self {
+        Self {
+            wire,
+            events,
+            stand_in: Mutex::default(),
         }
-        Ok(addresses.into_iter())
     }
-}
 
-/// Returns the addresses of this computer through which others can be reached, in order; none where
-/// they cannot be told.
-pub(crate) fn addresses() -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = match usable_addresses() {
-        Ok(addresses) => addresses.collect(),
-        Err(error) => {
-            tracing::debug!(%error, "the addresses of this computer cannot be told");
-            Vec::new()
-        }
-    };
-    addresses.sort_unstable();
-    addresses
-}
+    /// Lets a stand-in with the credentials `own` answer webrtc-rs, whose own are `theirs`.
+    pub(super) fn let_in(&self, own: Credentials, theirs: Credentials, offers: bool) {
+        let random = || {
+            let mut bytes = [0; 16];
+            let _ = getrandom::fill(&mut bytes);
+            u128::from_be_bytes(bytes)
+        };
+        let mut stand_in = StandIn::new(own, theirs, offers, Box::new(random));
+        let mut answers = self.answers();
+        answers.said.extend(stand_in.open());
+        answers.stand_in = Some(stand_in);
+        drop(answers);
+        self.wire.wake();
+    }
 
-fn usable_addresses() -> io::Result<impl Iterator<Item = IpAddr>> {
-    let interfaces = if_addrs::get_if_addrs()?.into_iter();
-    Ok(interfaces.map(|interface| interface.ip()).filter(usable))
-}
+    fn answers(&self) -> std::sync::MutexGuard<'_, Answers> {
+        self.stand_in.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-/// Link-local addresses mean nothing to the other side; one loopback address is enough.
-fn usable(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !ip.is_link_local() && !ip.is_unspecified(),
-        IpAddr::V6(ip) => !ip.is_unicast_link_local() && !ip.is_loopback() && !ip.is_unspecified(),
+    fn handle_check(&self, packet: &[u8], from: SocketAddr) {
+        let mut answers = self.answers();
+        let Some(stand_in) = &mut answers.stand_in else {
+            return;
+        };
+        let said = stand_in.answer(packet, from);
+        answers.said.extend(said);
+        drop(answers);
+        self.wire.wake();
     }
 }
 
 /// tokio, with our sockets.
 pub(super) struct OurRuntime {
-    pub(super) events: mpsc::Sender<PeerEvent>,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl fmt::Debug for OurRuntime {
@@ -87,14 +106,9 @@ impl Runtime for OurRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let options = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        if let Err(error) = options.set_recv_buffer_size(UdpSockRef::from(&socket), RECEIVE_BUFFER)
-        {
-            tracing::debug!(%error, "the receive buffer stays as it is");
-        }
-        Ok(Arc::new(WatchedSocket {
-            socket: TokioRuntime.wrap_udp_socket(socket)?,
-            events: self.events.clone(),
+        Ok(Arc::new(WireSocket {
+            local: socket.local_addr()?,
+            gate: Arc::clone(&self.gate),
         }))
     }
 
@@ -136,28 +150,37 @@ impl Runtime for OurRuntime {
     }
 }
 
-struct WatchedSocket {
-    socket: Arc<dyn AsyncUdpSocket>,
-    events: mpsc::Sender<PeerEvent>,
+/// What webrtc-rs takes for a UDP socket on loopback.
+struct WireSocket {
+    local: SocketAddr,
+    gate: Arc<Gate>,
 }
 
-impl fmt::Debug for WatchedSocket {
+impl fmt::Debug for WireSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.socket.fmt(f)
+        f.debug_struct("WireSocket")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
     }
 }
 
-impl AsyncUdpSocket for WatchedSocket {
+impl AsyncUdpSocket for WireSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        Ok(self.local)
     }
 
-    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        if refuses_certificate(transmit.contents) {
-            // Full means that the link has worse to hear of already.
-            let _ = self.events.try_send(PeerEvent::CertificateRefused);
+    fn poll_send(&self, _cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        let packet = transmit.contents;
+        if is_stun(packet) {
+            self.gate.handle_check(packet, self.local);
+        } else {
+            if refuses_certificate(packet) {
+                // Full means that the link has worse to hear of already.
+                let _ = self.gate.events.try_send(PeerEvent::CertificateRefused);
+            }
+            self.gate.wire.send(packet, class(packet));
         }
-        self.socket.poll_send(cx, transmit)
+        Poll::Ready(Ok(packet.len()))
     }
 
     fn poll_recv(
@@ -166,31 +189,54 @@ impl AsyncUdpSocket for WatchedSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_recv(cx, bufs, meta)
+        let (Some(buffer), Some(meta)) = (bufs.first_mut(), meta.first_mut()) else {
+            return Poll::Ready(Ok(0));
+        };
+        let said = || self.gate.answers().said.pop_front();
+        let Poll::Ready(packet) = self.gate.wire.poll_receive(cx, said) else {
+            return Poll::Pending;
+        };
+        let length = packet.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..length), packet.get(..length)) {
+            to.copy_from_slice(from);
+        }
+        *meta = RecvMeta::default();
+        meta.addr = OTHER_SIDE;
+        meta.len = length;
+        meta.stride = length.max(1);
+        Poll::Ready(Ok(1))
     }
 
     fn max_gso_segments(&self) -> usize {
-        self.socket.max_gso_segments()
+        1
     }
 
     fn max_gro_segments(&self) -> usize {
-        self.socket.max_gro_segments()
+        1
     }
 }
 
-/// Tells whether a datagram we send is the DTLS alert "bad certificate" (RFC 5246 section 7.2),
-/// straight or in TURN ChannelData (RFC 8656 section 12.4).
+/// Tells what a packet carries: by its first byte (RFC 7983), and sound by its payload type.
+fn class(packet: &[u8]) -> Class {
+    match packet {
+        // RTP; 64 to 95 in place of a payload type mean RTCP (RFC 5761 section 4).
+        [128..=191, second, ..] => match second & 0x7f {
+            64..=95 => Class::Control,
+            codecs::AUDIO_PAYLOAD_TYPE => Class::Audio,
+            _ => Class::Video,
+        },
+        _ => Class::Control,
+    }
+}
+
+/// Tells whether a datagram we send is the DTLS alert "bad certificate" (RFC 5246 section 7.2).
 ///
 /// webrtc-rs checks the certificate against the fingerprint of the description, refuses it with
 /// this alert and tells nobody. What we send ourselves cannot be forged by others.
 fn refuses_certificate(datagram: &[u8]) -> bool {
-    let record = match datagram {
-        [0x40..=0x4f, _, _, _, record @ ..] => record,
-        record => record,
-    };
     // Type alert, any version, epoch 0 (not encrypted yet), then level fatal, bad_certificate.
     matches!(
-        record,
+        datagram,
         [21, 254, _, 0, 0, _, _, _, _, _, _, 0, 2, 2, 42, ..]
     )
 }
@@ -203,9 +249,6 @@ mod tests {
     fn the_refusal_of_a_certificate_is_recognised_and_nothing_else() {
         let alert = [21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 5, 0, 2, 2, 42];
         assert!(refuses_certificate(&alert));
-        let mut relayed = vec![0x40, 0, 0, 15];
-        relayed.extend(alert);
-        assert!(refuses_certificate(&relayed));
         let mut close = alert;
         close[13] = 1;
         close[14] = 0;
@@ -218,10 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_among_the_addresses() {
-        let mut addresses = EveryInterface
-            .to_socket_addrs()
-            .expect("interfaces can be listed");
-        assert!(addresses.any(|address| address.ip().is_loopback()));
+    fn sound_is_told_from_pictures_and_from_everything_else() {
+        let audio = codecs::AUDIO_PAYLOAD_TYPE;
+        assert_eq!(class(&[0x80, audio]), Class::Audio);
+        assert_eq!(class(&[0x90, 0x80 | audio]), Class::Audio);
+        assert_eq!(class(&[0x90, 0x80 | 102]), Class::Video);
+        assert_eq!(class(&[0x81, 201]), Class::Control);
+        assert_eq!(class(&[22, 254]), Class::Control);
+        assert_eq!(class(&[]), Class::Control);
     }
 }

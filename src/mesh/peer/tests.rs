@@ -5,6 +5,7 @@ use nonstop_rate::Bitrate;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::{clock, mesh::paths::PathsConfig};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -19,8 +20,7 @@ impl End {
         let (events_in, events) = mpsc::channel(128);
         let (received_in, received) = mpsc::channel(4_096);
         let config = PeerConfig {
-            ice_servers: Vec::new(),
-            relayed_only: false,
+            paths: Paths::start(PathsConfig::default()),
             limits: Limits {
                 start,
                 ..Limits::default()
@@ -72,6 +72,15 @@ impl End {
     }
 }
 
+/// Does what a session does with what the paths tell.
+async fn follow(event: PathEvent, here: &mut End, there: &End) {
+    match event {
+        PathEvent::Candidate(candidate) => there.peer.add(candidate),
+        PathEvent::Selected(Some(_)) => here.peer.let_in().await.expect("it was negotiated"),
+        PathEvent::Selected(None) => {}
+    }
+}
+
 async fn connected(start: Bitrate) -> (End, End) {
     let (mut one, mut two) = (End::open(start).await, End::open(start).await);
     let offer = one.peer.offer(false).await.expect("we can offer");
@@ -82,11 +91,11 @@ async fn connected(start: Bitrate) -> (End, End) {
         while up != (true, true) {
             tokio::select! {
                 Some(event) = one.events.recv() => match event {
-                    PeerEvent::Candidate(candidate) => drop(two.peer.add(candidate).await),
+                    PeerEvent::Path(event) => follow(event, &mut one, &two).await,
                     event => up.0 |= matches!(event, PeerEvent::Connected),
                 },
                 Some(event) = two.events.recv() => match event {
-                    PeerEvent::Candidate(candidate) => drop(one.peer.add(candidate).await),
+                    PeerEvent::Path(event) => follow(event, &mut two, &one).await,
                     event => up.1 |= matches!(event, PeerEvent::Connected),
                 },
             }

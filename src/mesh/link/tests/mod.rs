@@ -18,6 +18,7 @@ use crate::{
         audio::{AudioConfig, Processing},
         video::{Capture, test_card::read_counter},
     },
+    mesh::paths::PathsConfig,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +35,11 @@ type Address = Arc<Mutex<Weak<Link>>>;
 
 fn address(link: &Arc<Link>) -> Address {
     Arc::new(Mutex::new(Arc::downgrade(link)))
+}
+
+/// The ways of one side.
+fn paths() -> Paths {
+    Paths::start(PathsConfig::default())
 }
 
 /// One side: a link, what it is fed with, and what it tells.
@@ -77,9 +83,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         me: ParticipantId::from_bits(me),
         peer: ParticipantId::from_bits(peer),
         initiator,
-        ice_servers: Vec::new(),
-        path: PathPolicy::Auto,
-        relay_only: false,
+        paths: paths(),
         max_bitrate: None,
         max_size: Size::new(640, 360),
         renditions: Renditions::new(camera.frames()),

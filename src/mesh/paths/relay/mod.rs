@@ -5,7 +5,6 @@ mod error;
 mod server;
 
 pub(crate) use error::RelayError;
-#[expect(unused_imports, reason = "links do not use relays of their own yet")]
 pub(crate) use server::RelayProtocol;
 pub(crate) use server::RelayServer;
 

@@ -2,33 +2,13 @@
 
 use std::fmt;
 
+pub(crate) use nonstop_ice::RelayProtocol;
 use nonstop_wire::IceServer;
 
 /// The port of TURN without TLS where the address names none (RFC 8656, section 18.1).
 const PLAIN_PORT: u16 = 3478;
 /// The port of TURN in TLS where the address names none.
 const TLS_PORT: u16 = 5349;
-
-/// What carries packets between us and the relay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum RelayProtocol {
-    /// Datagrams.
-    Udp,
-    /// A stream.
-    Tcp,
-    /// A stream in TLS.
-    Tls,
-}
-
-impl fmt::Display for RelayProtocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "UDP",
-            Self::Tcp => "TCP",
-            Self::Tls => "TLS",
-        })
-    }
-}
 
 /// One TURN server over one protocol.
 #[derive(Clone, PartialEq, Eq, Hash)]

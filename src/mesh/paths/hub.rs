@@ -1,0 +1,510 @@
+//! The task that keeps sockets and relays as the network is, and gives the agents their time.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, PoisonError, RwLock, Weak},
+    time::{Duration, Instant},
+};
+
+use nonstop_ice::{Base, Candidate, CandidateKind, RelayProtocol};
+use nonstop_wire::IceServer;
+use tokio::{
+    net::lookup_host,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
+
+use super::{
+    PathsConfig,
+    interfaces::{Change, Interface, Watch, usable},
+    relay::{Inbox, Relay, RelayConfig, RelayEvent, RelayId, RelayServer},
+    socket::UdpBase,
+    switch::{Outlet, Switch, lock},
+    untold,
+};
+use crate::clock;
+
+/// The head start of relays over UDP against those over TCP, and of these against TLS.
+const HEAD_START: Duration = Duration::from_millis(60);
+/// The port of STUN where the address names none (RFC 7064).
+const STUN_PORT: u16 = 3478;
+/// How long a name of a server is looked up.
+const LOOK_UP: Duration = Duration::from_secs(5);
+/// Most interfaces on which a relay of their own is kept, so that one can stand in for another.
+const RELAYS_ON: usize = 2;
+/// When the hub looks again although nothing is due.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What the hub is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// These servers help.
+    Servers(Vec<IceServer>),
+    /// A name was looked up.
+    Found(Vec<SocketAddr>),
+    /// Something became of a relay.
+    Relay(RelayId, RelayEvent, Vec<(Base, SocketAddr)>),
+}
+
+/// A relay that is wanted, and what has become of it.
+#[derive(Debug)]
+struct Place {
+    id: RelayId,
+    server: RelayServer,
+    /// The address of our own that it is reached from, or the system's choice.
+    bind: Option<IpAddr>,
+    start_at: Instant,
+    relay: Option<Arc<Relay>>,
+    /// Our own address on the way there, once known.
+    local: Option<SocketAddr>,
+    bases: Vec<Base>,
+    failed: bool,
+}
+
+impl Place {
+    fn works(&self) -> bool {
+        !self.bases.is_empty()
+    }
+}
+
+pub(super) struct Hub {
+    config: PathsConfig,
+    switch: Arc<Switch>,
+    orders: mpsc::Sender<Order>,
+    changed: watch::Sender<u64>,
+    watch: Watch,
+    sockets: Vec<Arc<UdpBase>>,
+    /// Servers that tell what became of an address.
+    stun: Vec<SocketAddr>,
+    servers: Vec<IceServer>,
+    places: Vec<Place>,
+    relays: u32,
+    look_ups: JoinSet<()>,
+}
+
+impl Hub {
+    pub(super) fn new(
+        config: PathsConfig,
+        switch: &Arc<Switch>,
+        orders: mpsc::Sender<Order>,
+        changed: watch::Sender<u64>,
+    ) -> Self {
+        let mut hub = Self {
+            config,
+            switch: Arc::clone(switch),
+            orders,
+            changed,
+            watch: Watch::new(),
+            sockets: Vec::new(),
+            stun: Vec::new(),
+            servers: Vec::new(),
+            places: Vec::new(),
+            relays: 0,
+            look_ups: JoinSet::new(),
+        };
+        hub.look(clock::now());
+        hub
+    }
+
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            let now = clock::now();
+            let relays = self.start_relays(now);
+            let due = self.switch.handle_timeout(now);
+            let due = [due, relays].into_iter().flatten().min();
+            let due = due.unwrap_or(now + IDLE);
+            tokio::select! {
+                // 1. What is due soonest was planned anew.
+                () = self.switch.sooner.notified() => {}
+                // 2. Servers and relays: somebody waits for a path.
+                Some(order) = orders.recv() => self.handle_order(order),
+                // 3. The network.
+                change = self.watch.next() => self.handle_change(change),
+                Some(_) = self.look_ups.join_next() => {}
+                () = sleep_until(due.into()) => {}
+            }
+        }
+    }
+
+    fn handle_order(&mut self, order: Order) {
+        let now = clock::now();
+        match order {
+            Order::Servers(servers) => self.set_servers(servers, now),
+            Order::Found(addresses) => {
+                for address in addresses {
+                    self.add_stun(address, now);
+                }
+            }
+            Order::Relay(id, event, relayed) => self.handle_relay(id, event, relayed, now),
+        }
+    }
+
+    fn handle_change(&mut self, change: Change) {
+        let now = clock::now();
+        let moved = self.look(now);
+        if moved || change == Change::Woke {
+            tracing::debug!(?change, "the network changed");
+            for end in self.switch.ends() {
+                self.switch.with_agent(&end, |agent| agent.recheck(now));
+            }
+            self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Opens and closes sockets so that there is one for each address; returns whether something
+    /// changed.
+    fn look(&mut self, now: Instant) -> bool {
+        let interfaces = usable();
+        let gone: Vec<_> = self
+            .sockets
+            .iter()
+            .filter(|socket| !interfaces.contains(&socket.interface))
+            .map(|socket| socket.base)
+            .collect();
+        self.sockets.retain(|socket| !gone.contains(&socket.base));
+        let known: HashSet<IpAddr> = self.sockets.iter().map(|s| s.interface.ip).collect();
+        let tunnelled = interfaces.iter().any(|interface| interface.tunnel);
+        let names: HashSet<_> = (interfaces.iter())
+            .filter(|interface| !interface.ip.is_loopback())
+            .map(|interface| interface.name.as_str())
+            .collect();
+        // With a second way out, packets must leave where their address is, or the second way is
+        // none. Not past a VPN: who has one wants everything to go through it.
+        let several = names.len() > 1 && !tunnelled;
+        let mut moved = !gone.is_empty();
+        // What is new first: links then move rather than stop.
+        for interface in interfaces.iter().filter(|i| !known.contains(&i.ip)) {
+            moved |= self.open(interface.clone(), now);
+        }
+        if several {
+            let away = |socket: &&Arc<UdpBase>| !socket.interface.ip.is_loopback();
+            self.sockets
+                .iter()
+                .filter(away)
+                .for_each(|s| s.keep_to_interface());
+        }
+        for base in gone {
+            lock(&self.switch.discovery).forget(base);
+            self.switch.remove_base(base, now);
+        }
+        if moved {
+            self.place_relays(now);
+        }
+        moved
+    }
+
+    fn open(&mut self, interface: Interface, now: Instant) -> bool {
+        let base = self.switch.next_base();
+        let preference = interface.preference();
+        let socket = match UdpBase::open(base, interface, &self.switch) {
+            Ok(socket) => Arc::new(socket),
+            // A new IPv6 address cannot be used while it is checked for duplicates; the system
+            // tells when that is over.
+            Err(error) => {
+                tracing::debug!(%error, "no socket on an address");
+                return false;
+            }
+        };
+        self.switch
+            .add_outlet(base, Outlet::Socket(Arc::clone(&socket)));
+        let candidate = Candidate::new(CandidateKind::Host, socket.local, None, preference);
+        self.switch.add_candidate(base, candidate, now);
+        for server in &self.stun {
+            lock(&self.switch.discovery).ask(base, socket.local, preference, *server, now);
+        }
+        self.sockets.push(socket);
+        true
+    }
+
+    fn set_servers(&mut self, servers: Vec<IceServer>, now: Instant) {
+        self.servers = servers;
+        for server in &self.servers {
+            for url in &server.urls {
+                if let Some((host, port)) = stun_address(url) {
+                    self.look_ups
+                        .spawn(look_up(host, port, self.orders.clone()));
+                }
+            }
+        }
+        self.place_relays(now);
+    }
+
+    fn add_stun(&mut self, server: SocketAddr, now: Instant) {
+        if self.stun.contains(&server) {
+            return;
+        }
+        self.stun.push(server);
+        let mut discovery = lock(&self.switch.discovery);
+        for socket in &self.sockets {
+            let preference = socket.interface.preference();
+            discovery.ask(socket.base, socket.local, preference, server, now);
+        }
+    }
+
+    /// Decides which relays are wanted: each named one, and over UDP one on each interface.
+    fn place_relays(&mut self, now: Instant) {
+        let mut names: Vec<(&str, IpAddr)> = Vec::new();
+        let mut by_preference: Vec<_> = self.sockets.iter().collect();
+        by_preference.sort_by_key(|socket| std::cmp::Reverse(socket.interface.preference()));
+        for socket in by_preference {
+            let interface = &socket.interface;
+            let known = names.iter().any(|(name, _)| *name == interface.name);
+            if !interface.ip.is_loopback() && interface.ip.is_ipv4() && !known {
+                names.push((&interface.name, interface.ip));
+            }
+        }
+        names.truncate(RELAYS_ON);
+        let binds: Vec<Option<IpAddr>> = match names.as_slice() {
+            [] | [_] => vec![None],
+            several => several.iter().map(|(_, ip)| Some(*ip)).collect(),
+        };
+        let mut wanted = Vec::new();
+        for server in self.servers.iter().flat_map(RelayServer::from_ice_server) {
+            if !self.config.policy.may_relay(server.protocol) {
+                continue;
+            }
+            match server.protocol {
+                RelayProtocol::Udp => {
+                    wanted.extend(binds.iter().map(|bind| (server.clone(), *bind)));
+                }
+                RelayProtocol::Tcp | RelayProtocol::Tls => wanted.push((server, None)),
+            }
+        }
+        let own: HashSet<IpAddr> = self.sockets.iter().map(|s| s.interface.ip).collect();
+        let mut gone = Vec::new();
+        self.places.retain(|place| {
+            // The same server, even if its credentials are newer: the allocation goes on.
+            let still = wanted
+                .iter()
+                .any(|(server, bind)| place.bind == *bind && is_same(&place.server, server));
+            let reached = place
+                .local
+                .is_none_or(|local| local.ip().is_unspecified() || own.contains(&local.ip()));
+            let keep = still && reached && !place.failed;
+            if !keep {
+                gone.extend(place.bases.iter().copied());
+            }
+            keep
+        });
+        for (server, bind) in wanted {
+            let known = |place: &Place| place.bind == bind && is_same(&place.server, &server);
+            if self.places.iter().any(known) {
+                continue;
+            }
+            self.relays += 1;
+            self.places.push(Place {
+                id: RelayId(self.relays),
+                start_at: now + head_start(server.protocol),
+                server,
+                bind,
+                relay: None,
+                local: None,
+                bases: Vec::new(),
+                failed: false,
+            });
+        }
+        for base in gone {
+            self.switch.remove_base(base, now);
+        }
+    }
+
+    /// Starts the relays whose time has come, unless a better one works; returns when to look
+    /// again.
+    fn start_relays(&mut self, now: Instant) -> Option<Instant> {
+        let best = self.places.iter().filter(|place| place.works());
+        let best = best.map(|place| place.server.protocol).min();
+        let mut next: Option<Instant> = None;
+        for place in &mut self.places {
+            let better_works = best.is_some_and(|best| best < place.server.protocol);
+            if place.relay.is_some() || place.failed || better_works {
+                continue;
+            }
+            if place.start_at > now {
+                next = Some(next.map_or(place.start_at, |next| next.min(place.start_at)));
+                continue;
+            }
+            let config = RelayConfig {
+                server: place.server.clone(),
+                bind: place.bind,
+                proxy: self.config.proxy.clone(),
+                tls: Arc::clone(&self.config.tls),
+            };
+            let inbox = Arc::new(Intake {
+                switch: Arc::downgrade(&self.switch),
+                orders: self.orders.clone(),
+                bases: RwLock::default(),
+            });
+            place.relay = Some(Arc::new(Relay::start(place.id, config, inbox)));
+        }
+        next
+    }
+
+    fn handle_relay(
+        &mut self,
+        id: RelayId,
+        event: RelayEvent,
+        relayed: Vec<(Base, SocketAddr)>,
+        now: Instant,
+    ) {
+        let Some(place) = self.places.iter_mut().find(|place| place.id == id) else {
+            return;
+        };
+        tracing::debug!(server = ?place.server, ?event, "relay");
+        let gone = std::mem::take(&mut place.bases);
+        if let RelayEvent::Failed(_) = event {
+            place.failed = true;
+            place.relay = None;
+        }
+        if let (RelayEvent::Allocated { local, .. }, Some(relay)) = (event, &place.relay) {
+            place.local = local;
+            place.bases = relayed.iter().map(|(base, _)| *base).collect();
+            let protocol = place.server.protocol;
+            for (base, address) in relayed {
+                self.switch
+                    .add_outlet(base, Outlet::Relay(Arc::clone(relay)));
+                let preference = 1_000 + 500 * u16::from(address.is_ipv6());
+                let kind = CandidateKind::Relayed;
+                let mut candidate = Candidate::new(kind, address, Some(protocol), preference);
+                candidate.related = Some(untold(address));
+                self.switch.add_candidate(base, candidate, now);
+            }
+        }
+        for base in gone {
+            self.switch.remove_base(base, now);
+        }
+    }
+}
+
+/// What a relay's task hands over: packets straight to the switch, everything else to the hub.
+struct Intake {
+    switch: Weak<Switch>,
+    orders: mpsc::Sender<Order>,
+    /// The bases of our addresses there.
+    bases: RwLock<HashMap<SocketAddr, Base>>,
+}
+
+impl Inbox for Intake {
+    fn arrived(
+        &self,
+        _relay: RelayId,
+        relayed: SocketAddr,
+        from: SocketAddr,
+        packet: &[u8],
+        at: Instant,
+    ) {
+        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
+        let base = bases.get(&relayed).copied();
+        drop(bases);
+        if let (Some(switch), Some(base)) = (self.switch.upgrade(), base) {
+            switch.handle_packet(base, from, packet, at);
+        }
+    }
+
+    fn told(&self, relay: RelayId, event: RelayEvent) {
+        let Some(switch) = self.switch.upgrade() else {
+            return;
+        };
+        let mut told = Vec::new();
+        if let RelayEvent::Allocated { relayed, .. } = &event {
+            told.extend(relayed.iter().map(|address| (switch.next_base(), *address)));
+            let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
+            *bases = told
+                .iter()
+                .map(|(base, address)| (*address, *base))
+                .collect();
+        }
+        if self
+            .orders
+            .try_send(Order::Relay(relay, event, told))
+            .is_err()
+        {
+            tracing::warn!("what became of a relay is lost: the hub is busy");
+        }
+    }
+}
+
+fn head_start(protocol: RelayProtocol) -> Duration {
+    match protocol {
+        RelayProtocol::Udp => Duration::ZERO,
+        RelayProtocol::Tcp => HEAD_START,
+        RelayProtocol::Tls => HEAD_START * 2,
+    }
+}
+
+/// Whether two servers are one, whatever the credentials.
+fn is_same(one: &RelayServer, other: &RelayServer) -> bool {
+    (&one.host, one.port, one.protocol) == (&other.host, other.port, other.protocol)
+}
+
+/// Returns host and port of a STUN server's address (RFC 7064), or of a TURN server's over UDP,
+/// which answers the same question.
+fn stun_address(url: &str) -> Option<(String, u16)> {
+    let (scheme, rest) = url.split_once(':')?;
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let udp = scheme == "stun" || scheme == "turn" && !query.contains("transport=tcp");
+    if !udp {
+        return None;
+    }
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            (host, port.strip_prefix(':'))
+        }
+        None => match place.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (place, None),
+        },
+    };
+    let port = port.map_or(Some(STUN_PORT), |port| port.parse().ok())?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+async fn look_up(host: String, port: u16, orders: mpsc::Sender<Order>) {
+    match timeout(LOOK_UP, lookup_host((host.as_str(), port))).await {
+        Ok(Ok(found)) => {
+            let mut one_each: Vec<SocketAddr> = Vec::new();
+            for address in found {
+                let family = |other: &SocketAddr| other.is_ipv4() == address.is_ipv4();
+                if !one_each.iter().any(family) {
+                    one_each.push(address);
+                }
+            }
+            // The hub has ended where this fails.
+            let _ = orders.send(Order::Found(one_each)).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, host, "a STUN server's name is not known"),
+        Err(_) => tracing::debug!(host, "looking up a STUN server's name takes too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_stun_servers_are_read_and_others_left_out() {
+        let found = |url| stun_address(url).map(|(host, port)| format!("{host} {port}"));
+        assert_eq!(found("stun:a.example").as_deref(), Some("a.example 3478"));
+        assert_eq!(found("stun:192.0.2.1:9").as_deref(), Some("192.0.2.1 9"));
+        assert_eq!(
+            found("stun:[2001:db8::1]").as_deref(),
+            Some("2001:db8::1 3478")
+        );
+        assert_eq!(
+            found("turn:[2001:db8::1]:443?transport=udp").as_deref(),
+            Some("2001:db8::1 443")
+        );
+        for url in [
+            "turn:a?transport=tcp",
+            "turns:a",
+            "stun:",
+            "stun:a:x",
+            "",
+            "stun:[::1",
+        ] {
+            assert_eq!(found(url), None, "{url}");
+        }
+    }
+}
