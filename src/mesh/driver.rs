@@ -17,8 +17,7 @@ use futures_util::{
 use nonstop_rate::Bitrate;
 use nonstop_seal::MeetingKeys;
 use nonstop_wire::{
-    BesideMessage, ClientMessage, MeetingLink, ParticipantId, PeerMessage,
-    ServerMessage, Strain,
+    BesideMessage, ClientMessage, MeetingLink, ParticipantId, PeerMessage, ServerMessage, Strain,
 };
 use tokio::{
     sync::mpsc,

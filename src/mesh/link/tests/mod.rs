@@ -264,20 +264,26 @@ async fn two_offers_that_cross_end_in_one_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn candidates_may_come_before_the_description() {
-    let mut held = None;
-    let mut candidates = 0;
-    // The offer arrives only after some candidates.
-    let late: Carrier = Box::new(move |message| match message {
-        PeerMessage::Description { .. } => {
-            held = Some(message);
-            Vec::new()
+    // The offer's candidates arrive by themselves, and before it.
+    let late: Carrier = Box::new(|message| match message {
+        PeerMessage::Description { kind, sdp } => {
+            let is_candidate = |line: &&str| line.starts_with("a=candidate:");
+            let fragment = sdp
+                .lines()
+                .find_map(|line| line.strip_prefix("a=ice-ufrag:"));
+            let early = sdp.lines().filter(is_candidate);
+            let early = early.map(|line| PeerMessage::Candidate {
+                candidate: line.trim_start_matches("a=").to_owned(),
+                sdp_mid: None,
+                sdp_mline_index: Some(0),
+                username_fragment: fragment.map(str::to_owned),
+            });
+            let rest = sdp.lines().filter(|line| !is_candidate(line));
+            let rest = rest.map(|line| format!("{line}\r\n")).collect();
+            let rest = PeerMessage::Description { kind, sdp: rest };
+            early.chain([rest]).collect()
         }
-        candidate => {
-            candidates += 1;
-            std::iter::once(candidate)
-                .chain(held.take_if(|_| candidates > 0))
-                .collect()
-        }
+        candidate => vec![candidate],
     });
     let (mut one, mut two) = pair((true, false), (late, faithful()));
     one.connected().await;

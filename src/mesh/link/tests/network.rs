@@ -70,6 +70,16 @@ impl Network {
     /// Carries the messages of a side, and puts its stand-in into its candidates.
     fn carrier(&self, side: usize) -> Carrier {
         let (real, stand_in) = (Arc::clone(&self.real[side]), self.stand_in[side]);
+        // The line with the stand-in's port, if it is the one on loopback.
+        let rewrite = move |line: &str| {
+            let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            if words.get(4).is_none_or(|address| address != "127.0.0.1") {
+                return None;
+            }
+            real.store(words[5].parse().expect("a port"), Relaxed);
+            words[5] = stand_in.to_string();
+            Some(words.join(" "))
+        };
         Box::new(move |message| match message {
             PeerMessage::Candidate {
                 candidate,
@@ -77,22 +87,21 @@ impl Network {
                 sdp_mline_index,
                 username_fragment,
             } => {
-                let words: Vec<&str> = candidate.split(' ').collect();
-                if words.get(4) != Some(&"127.0.0.1") {
-                    return Vec::new();
-                }
-                real.store(words[5].parse().expect("a port"), Relaxed);
-                let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-                words[5] = stand_in.to_string();
-                vec![PeerMessage::Candidate {
-                    candidate: words.join(" "),
+                let rewritten = rewrite(&candidate).map(|candidate| PeerMessage::Candidate {
+                    candidate,
                     sdp_mid,
                     sdp_mline_index,
                     username_fragment,
-                }]
+                });
+                rewritten.into_iter().collect()
             }
             PeerMessage::Description { kind, sdp } => {
-                let lines = sdp.lines().filter(|line| !line.starts_with("a=candidate:"));
+                let lines = sdp
+                    .lines()
+                    .filter_map(|line| match line.starts_with("a=candidate:") {
+                        true => rewrite(line),
+                        false => Some(line.to_owned()),
+                    });
                 let sdp = lines.map(|line| format!("{line}\r\n")).collect();
                 vec![PeerMessage::Description { kind, sdp }]
             }
