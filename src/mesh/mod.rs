@@ -16,20 +16,22 @@
 //! participants say to each other is sealed here on its way to the signalling, and opened on
 //! its way to the room.
 
+mod dial;
 mod driver;
 pub mod link;
 mod news;
 mod paths;
 pub mod peer;
 mod post;
-#[expect(dead_code, reason = "nothing goes through a proxy yet")]
 mod proxy;
 mod recording;
 mod room;
 mod signalling;
+mod tls;
 pub mod uplink;
 
 pub use driver::{Me, Mesh, MeshConfig};
 pub use link::LinkStats;
 pub use news::{End, LinkNews, MeshCommand, MeshEvent, Suspicion};
 pub use paths::{Path, PathPolicy};
+pub use proxy::{NoProxy, Proxy, ProxyChoice};

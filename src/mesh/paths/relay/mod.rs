@@ -1,12 +1,32 @@
 //! Relays: one allocation on one TURN server over one protocol (RFC 8656), shared by all links
 //! of a call.
+//!
+//! ```text
+//!              ┌──────────── Shared ────────────┐
+//! Relay::send ─┤ Client (pure) ─ UDP socket ────┼─▶ relay
+//!              │               └ Queue ─ writer ┼─▶ relay   (TCP, TLS, through a proxy)
+//! Inbox ◀──────┤ Client ◀──────────────── task ◀┼── relay
+//!              └────────────────────────────────┘
+//! ```
+//!
+//! Whoever sends does so on their own task: over UDP the packet is on its way when `send`
+//! returns. Over a stream it waits in a queue that drops what has become stale.
 
+mod client;
 mod error;
+mod frame;
+mod permission;
+mod queue;
+mod request;
 mod server;
+mod stream;
+mod task;
+#[cfg(test)]
+mod tests;
+mod udp;
 
 pub(crate) use error::RelayError;
-pub(crate) use server::RelayProtocol;
-pub(crate) use server::RelayServer;
+pub(crate) use server::{RelayProtocol, RelayServer};
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,7 +34,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::mesh::proxy::Proxy;
+use tokio::task::JoinSet;
+
+use self::task::Shared;
+use crate::{clock, mesh::proxy::Proxy};
 
 /// Which relay, in the words of whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +83,12 @@ pub(crate) enum RelayEvent {
     },
     /// It cannot be used; final.
     Failed(RelayError),
+    /// It works until then and is not prolonged: the credentials have expired. Another relay with
+    /// new ones has to take its place.
+    Expires {
+        /// The end of the allocation.
+        at: Instant,
+    },
     /// It could be used and cannot any more. It is tried again, and `Allocated` follows when that
     /// works.
     Lost(RelayError),
@@ -97,33 +126,71 @@ pub(crate) struct RelayFigures {
     pub(crate) control_dropped: u64,
 }
 
+impl RelayFigures {
+    fn count_dropped(&mut self, class: Class) {
+        match class {
+            Class::Audio => self.audio_dropped += 1,
+            Class::Video => self.video_dropped += 1,
+            Class::Control => self.control_dropped += 1,
+        }
+    }
+
+    /// Adds the counts; the queue is `other`'s.
+    fn plus(self, other: Self) -> Self {
+        Self {
+            queue_delay: other.queue_delay,
+            sent: self.sent + other.sent,
+            audio_dropped: self.audio_dropped + other.audio_dropped,
+            video_dropped: self.video_dropped + other.video_dropped,
+            control_dropped: self.control_dropped + other.control_dropped,
+        }
+    }
+}
+
 /// A running relay. Dropping it gives the allocation back and ends its task.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    _task: tokio::task::JoinSet<()>,
+    shared: Arc<Shared>,
+    _task: JoinSet<()>,
 }
 
 impl Relay {
     /// Starts making the allocation; must be called within a tokio runtime.
     pub(crate) fn start(id: RelayId, config: RelayConfig, inbox: Arc<dyn Inbox>) -> Self {
-        let mut task = tokio::task::JoinSet::new();
-        task.spawn(async move {
-            tracing::debug!(?id, server = ?config.server, "relay");
-            inbox.told(id, RelayEvent::Failed(RelayError::NoAnswer));
-        });
-        Self { _task: task }
+        let shared = Arc::new(Shared::default());
+        let mut task = JoinSet::new();
+        task.spawn(task::run(id, config, Arc::clone(&shared), inbox));
+        Self {
+            shared,
+            _task: task,
+        }
     }
 
-    /// Asks the relay to let packets of this computer through.
-    pub(crate) fn permit(&self, _peer: IpAddr) {}
+    /// Asks the relay to let packets of this computer through. Sending to it does so, too.
+    pub(crate) fn permit(&self, peer: IpAddr) {
+        self.shared.permit(peer, clock::now());
+    }
 
-    /// Sends a packet through the relay, from any task; never waits. Returns whether it was taken.
-    pub(crate) fn send(&self, _to: SocketAddr, _packet: &[u8], _class: Class) -> bool {
-        false
+    /// Asks the relay whether it still knows us, where there is a reason to doubt it.
+    pub(crate) fn check(&self) {
+        self.shared.check(clock::now());
+    }
+
+    /// Sends a packet through the relay, from any task; never waits. Returns whether it was taken:
+    /// it is not where the relay has no address of that family, does not let packets to there
+    /// through, or has no room.
+    pub(crate) fn send(&self, to: SocketAddr, packet: &[u8], class: Class) -> bool {
+        self.shared.send(to, packet, class, clock::now())
     }
 
     /// Returns the figures up to now.
     pub(crate) fn figures(&self) -> RelayFigures {
-        RelayFigures::default()
+        self.shared.figures(clock::now())
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.shared.farewell(clock::now());
     }
 }
