@@ -115,6 +115,7 @@ fn settings(arguments: &CallArguments) -> Settings {
         microphone: arguments.microphone.to_string(),
         speaker: arguments.speaker.to_string(),
         hide_address: arguments.hide_address,
+        proxy: arguments.proxy.clone(),
         ..Settings::default()
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     config::{Settings, SettingsError},
     latest::{Latest, Reader},
     media::audio::{Audio, AudioState},
-    mesh::{Mesh, MeshCommand, MeshConfig, MeshEvent},
+    mesh::{Mesh, MeshCommand, MeshConfig, MeshEvent, ProxyChoice},
 };
 
 /// How often meters are looked at: twenty times a second looks steady, and a view painted more
@@ -216,7 +216,8 @@ impl Driver {
                     link,
                     me,
                     hide_address,
-                } => self.join(link, me, hide_address),
+                    proxy,
+                } => self.join(link, me, hide_address, proxy),
                 Effect::Describe(me) => {
                     // Only the newest description matters.
                     (self.to_say).retain(|word| !matches!(word, MeshCommand::Describe(_)));
@@ -285,11 +286,18 @@ impl Driver {
         }
     }
 
-    fn join(&mut self, link: nonstop_wire::MeetingLink, me: crate::mesh::Me, hide_address: bool) {
+    fn join(
+        &mut self,
+        link: nonstop_wire::MeetingLink,
+        me: crate::mesh::Me,
+        hide_address: bool,
+        proxy: ProxyChoice,
+    ) {
         let (mesh, events) = Mesh::join(MeshConfig {
             link,
             path: self.config.path,
             relay_only: hide_address,
+            proxy,
             max_bitrate: self.config.max_bitrate,
             max_size: self.config.max_size,
             record: self.config.record.clone(),

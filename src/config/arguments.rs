@@ -10,7 +10,7 @@ use nonstop_wire::{MAX_PERSON_NAME, MeetingLink};
 
 use crate::{
     media::{AudioSink, AudioSource, Size, VideoSource},
-    mesh::PathPolicy,
+    mesh::{PathPolicy, ProxyChoice},
 };
 
 /// Video calls that go straight from one computer to another.
@@ -83,6 +83,15 @@ pub struct CallArguments {
     /// Never let others learn your network address: everything goes through a relay
     #[arg(long)]
     pub hide_address: bool,
+    /// The HTTP proxy on the way out, such as http://proxy.example:3128; none for no proxy at
+    /// all; else what the environment names (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY)
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub proxy: ProxyChoice,
     /// The most to send to each participant, in bits a second, such as 800k or 2.5M
     #[arg(long, value_name = "RATE", value_parser = parse_bitrate)]
     pub max_bitrate: Option<Bitrate>,
@@ -207,7 +216,7 @@ mod tests {
     #[test]
     fn every_option_of_a_call_is_understood() {
         let words = "--name Ada --for 1m --stats s --record r --camera test-card \
-            --microphone tone --speaker none --path turn-tcp --hide-address --max-bitrate 2.5M --max-size 640x360";
+            --microphone tone --speaker none --path turn-tcp --hide-address --proxy none --max-bitrate 2.5M --max-size 640x360";
         let words: Vec<_> = ["call", LINK]
             .into_iter()
             .chain(words.split_whitespace())
@@ -225,6 +234,7 @@ mod tests {
         assert_eq!(call.speaker, AudioSink::None);
         assert_eq!(call.path, PathPolicy::Only(Path::TurnTcp));
         assert!(call.hide_address);
+        assert_eq!(call.proxy, ProxyChoice::Never);
         assert_eq!(call.max_bitrate, Some(Bitrate::from_kbps(2_500)));
         assert_eq!(call.max_size, Size::new(640, 360));
     }
@@ -241,6 +251,7 @@ mod tests {
             &["call", LINK, "--max-bitrate", "10"],
             &["call", LINK, "--max-bitrate", "1e5"],
             &["call", LINK, "--name", " "],
+            &["call", LINK, "--proxy", "socks5://proxy.example"],
         ] {
             assert_eq!(
                 parse(words).unwrap_err(),

@@ -161,6 +161,7 @@ mod tests {
             name: "Zoë \"Z\" O'Neil\n".into(),
             server: Some("https://meet.example.org".into()),
             hide_address: true,
+            proxy: "http://ann:pass@proxy.example:3128".parse().unwrap(),
             camera_on: false,
             ..Settings::default()
         };

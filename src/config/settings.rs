@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::mesh::ProxyChoice;
+
 /// The settings that are remembered from one start to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -29,6 +31,9 @@ pub struct Settings {
     /// Whether others never learn our network address: every connection then goes through a
     /// relay. In force from the next call.
     pub hide_address: bool,
+    /// The HTTP proxy on the way out: an URL, `none`, or empty for what the environment names.
+    /// In force from the next call.
+    pub proxy: ProxyChoice,
     /// Names of the rooms joined last, newest first, each with its whole link.
     pub recent: Vec<RecentMeeting>,
     /// Whether the window is dark, light, or as the system is.
@@ -85,6 +90,7 @@ impl Default for Settings {
             gain_control: true,
             server: None,
             hide_address: false,
+            proxy: ProxyChoice::default(),
             recent: Vec::new(),
             appearance: Appearance::default(),
             reduced_motion: false,

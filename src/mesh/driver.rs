@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{
-    End, MeshCommand, MeshEvent, PathPolicy,
+    End, MeshCommand, MeshEvent, PathPolicy, ProxyChoice,
     link::{Link, LinkConfig, LinkEvent},
     paths::{Paths, PathsConfig, Policy},
     post::{Opened, Parcel, Post, Way},
@@ -57,6 +57,8 @@ pub struct MeshConfig {
     pub path: PathPolicy,
     /// Whether nobody may learn our address: then only relayed paths are used.
     pub relay_only: bool,
+    /// The proxy on the way out.
+    pub proxy: ProxyChoice,
     /// The most a link may send.
     pub max_bitrate: Option<Bitrate>,
     /// The largest picture to send.
@@ -167,6 +169,7 @@ impl Driver {
             room: config.link.room().clone(),
             admission: keys.admission(),
             me,
+            proxies: config.proxy.proxies(),
         };
         let paths = Paths::start(PathsConfig {
             policy: Policy {

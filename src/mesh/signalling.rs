@@ -38,7 +38,7 @@ use self::{
     backoff::Backoff,
     socket::{ConnectError, Socket, connect},
 };
-use super::End;
+use super::{End, proxy::Proxies};
 use crate::clock;
 
 mod backoff;
@@ -72,6 +72,8 @@ pub(super) struct Seat {
     pub(super) admission: Token,
     /// Our own id.
     pub(super) me: ParticipantId,
+    /// The proxies on the way.
+    pub(super) proxies: Proxies,
 }
 
 /// How long a server is waited for.
@@ -199,9 +201,9 @@ impl Task {
         let started = clock::now();
         let mut backoff = Backoff::new();
         loop {
-            let url = self.seat.url.clone();
+            let (url, proxies) = (self.seat.url.clone(), self.seat.proxies.clone());
             let join = self.join();
-            let attempt = connect(&url, join);
+            let attempt = connect(&url, &proxies, join);
             let soonest = clock::now() + KNOCK_PAUSE;
             match self.meanwhile(Box::pin(attempt), soonest).await {
                 Err(left) => return left,

@@ -8,7 +8,9 @@ use nonstop::{
         AudioSink, AudioSource, Size,
         audio::{Audio, AudioConfig},
     },
-    mesh::{LinkNews, Me, Mesh, MeshCommand, MeshConfig, MeshEvent, PathPolicy, Suspicion},
+    mesh::{
+        LinkNews, Me, Mesh, MeshCommand, MeshConfig, MeshEvent, PathPolicy, ProxyChoice, Suspicion,
+    },
 };
 use nonstop_wire::{MeetingLink, ParticipantId};
 use tokio::{sync::mpsc, time::timeout};
@@ -37,6 +39,7 @@ impl Person {
             link: link.clone(),
             path: PathPolicy::Auto,
             relay_only: false,
+            proxy: ProxyChoice::Never,
             max_bitrate: None,
             max_size: Size::new(320, 180),
             record: None,

@@ -70,6 +70,7 @@ impl State {
             link,
             me,
             hide_address: self.settings.hide_address,
+            proxy: self.settings.proxy.clone(),
         });
     }
 

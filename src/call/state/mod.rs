@@ -36,7 +36,7 @@ use crate::{
         audio::{AudioConfig, AudioState},
         video::CaptureState,
     },
-    mesh::{Me, MeshEvent},
+    mesh::{Me, MeshEvent, ProxyChoice},
 };
 
 /// Something the driver must do.
@@ -69,6 +69,8 @@ pub(super) enum Effect {
         me: Me,
         /// Whether the others must not learn our address.
         hide_address: bool,
+        /// The proxy on the way out.
+        proxy: ProxyChoice,
     },
     /// Tell everybody how we are.
     Describe(Me),

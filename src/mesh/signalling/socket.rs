@@ -1,33 +1,25 @@
 //! One connection to the meeting server: found, protected where the link says so, and joined.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, mem, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use nonstop_wire::{ClientMessage, ErrorCode, MAX_MESSAGE, ServerMessage, Welcome};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
-use tokio::{
-    net::{TcpStream, lookup_host},
-    task::JoinSet,
-    time::{error::Elapsed, sleep, timeout},
-};
+use tokio::time::{error::Elapsed, timeout};
 use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
+    WebSocketStream, client_async_with_config,
     tungstenite::{self, Message, client::IntoClientRequest, protocol::WebSocketConfig},
+};
+
+use crate::mesh::{
+    dial::{Destination, DialError, Stream, dial},
+    proxy::{Proxies, ProxyError},
+    tls::{RootsError, Tls},
 };
 
 /// How long one attempt may take, from looking up the name to the welcome.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(8);
-/// How long one address of the server has a head start on the next (RFC 8305, section 5).
-const HEAD_START: Duration = Duration::from_millis(250);
-/// Names a file (PEM) of certificates to trust besides the usual ones, for servers on one's own
-/// network.
-const EXTRA_ROOTS: &str = "NONSTOP_EXTRA_ROOTS";
-
 /// A joined connection.
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<Stream>;
 
 /// Why an attempt to join failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +33,16 @@ pub(super) enum ConnectError {
     /// Nobody listens there, or there is no way.
     #[error("it does not answer ({0})")]
     NoAnswer(io::Error),
+    /// The proxy does not let us through.
+    #[error(transparent)]
+    Proxy(ProxyError),
     /// The certificates to trust could not be read.
-    #[error("the certificates to trust could not be read ({0})")]
-    Roots(String),
-    /// TLS failed, or it is no meeting server.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The certificate is not trusted or is for another name, or it is no TLS.
+    #[error("its identity could not be proven ({0})")]
+    NotProven(io::Error),
+    /// It is no meeting server.
     #[error("it does not answer as a meeting server does ({0})")]
     NotAServer(Box<tungstenite::Error>),
     /// The connection ended before the welcome.
@@ -64,6 +62,17 @@ impl From<tungstenite::Error> for ConnectError {
     }
 }
 
+impl From<DialError> for ConnectError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::NotFound(error) => Self::NotFound(error),
+            DialError::NoAnswer(error) => Self::NoAnswer(error),
+            DialError::Proxy(error) => Self::Proxy(error),
+            DialError::Tls(error) => Self::NotProven(error),
+        }
+    }
+}
+
 impl From<Elapsed> for ConnectError {
     fn from(_: Elapsed) -> Self {
         Self::TooLate
@@ -76,10 +85,11 @@ impl From<Elapsed> for ConnectError {
 /// Names what went wrong, in words that a person can use.
 pub(super) async fn connect(
     url: &str,
+    proxies: &Proxies,
     join: ClientMessage,
 ) -> Result<(Socket, Welcome), ConnectError> {
     let joining = async {
-        let mut socket = open(url).await?;
+        let mut socket = open(url, proxies).await?;
         socket.send(Message::text(join.encode())).await?;
         while let Some(frame) = socket.next().await {
             let Message::Text(text) = frame? else {
@@ -99,7 +109,7 @@ pub(super) async fn connect(
     timeout(ATTEMPT_LIMIT, joining).await?
 }
 
-async fn open(url: &str) -> Result<Socket, ConnectError> {
+async fn open(url: &str, proxies: &Proxies) -> Result<Socket, ConnectError> {
     let request = url
         .into_client_request()
         .map_err(|_| ConnectError::BadAddress)?;
@@ -108,66 +118,41 @@ async fn open(url: &str) -> Result<Socket, ConnectError> {
     let host = uri.host().ok_or(ConnectError::BadAddress)?;
     let host = host.trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(if protected { 443 } else { 80 });
-    let connector = if protected {
-        Connector::Rustls(trusting()?)
-    } else {
-        Connector::Plain
+    let tls = match protected {
+        true => Some(Tls::shared()?.signalling),
+        false => None,
     };
-
-    let addresses = lookup_host((host, port)).await;
-    let stream = first_to_answer(addresses.map_err(ConnectError::NotFound)?).await;
-    let stream = stream.map_err(ConnectError::NoAnswer)?;
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "small messages may wait for others");
-    }
+    let proxy = proxies.toward(&host, protected);
+    let to = Destination {
+        host,
+        port,
+        bind: None,
+        tls,
+        proxy,
+    };
+    let stream = reach(to).await?;
     let limits = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    let opening = client_async_tls_with_config(request, stream, Some(limits), Some(connector));
+    let opening = client_async_with_config(request, stream, Some(limits));
     Ok(opening.await?.0)
 }
 
-/// Connects to whichever address answers first; a dead one delays the others only a little.
-async fn first_to_answer(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
-    let mut attempts = JoinSet::new();
-    for (place, address) in (0..).zip(addresses) {
-        attempts.spawn(async move {
-            sleep(HEAD_START * place).await;
-            TcpStream::connect(address).await
-        });
-    }
-    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    while let Some(attempt) = attempts.join_next().await {
-        match attempt {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => failure = error,
-            Err(error) => failure = io::Error::other(error),
+/// Goes through the proxy if there is one. What the environment names may be out of date: where
+/// it does not work, the direct way may.
+async fn reach(mut to: Destination) -> Result<Stream, ConnectError> {
+    let from_environment = to
+        .proxy
+        .as_mut()
+        .is_some_and(|proxy| !mem::replace(&mut proxy.only, true));
+    match dial(&to).await {
+        Err(DialError::Proxy(error)) if from_environment => {
+            tracing::debug!(%error, "there is no way through the proxy");
+            to.proxy = None;
+            let directly = dial(&to).await;
+            Ok(directly.map_err(|_| DialError::Proxy(error))?)
         }
+        outcome => Ok(outcome?),
     }
-    Err(failure)
-}
-
-/// Makes the TLS set-up that trusts the usual certificates (Mozilla's list), and those that the
-/// environment names.
-fn trusting() -> Result<Arc<ClientConfig>, ConnectError> {
-    let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    if let Some(path) = std::env::var_os(EXTRA_ROOTS) {
-        let path = PathBuf::from(path);
-        let bad =
-            |what: &dyn fmt::Display| ConnectError::Roots(format!("{}: {what}", path.display()));
-        let certificates = CertificateDer::pem_file_iter(&path).map_err(|error| bad(&error))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| bad(&error))?;
-            roots.add(certificate).map_err(|error| bad(&error))?;
-        }
-    }
-    // Named here, because a process that holds several providers has no default.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the cipher suites of TLS 1.2 and 1.3");
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    Ok(Arc::new(config))
 }

@@ -94,6 +94,7 @@ fn start_patiently(address: SocketAddr, patience: Patience) -> Signalling {
         room: "room".parse().unwrap(),
         admission: Token::from_bytes([9; 32]),
         me: ME,
+        proxies: Proxies::default(),
     };
     Signalling::start(seat, patience)
 }
