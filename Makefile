@@ -33,7 +33,7 @@ setup-test:
 	@scripts/setup.sh build test lab
 
 setup-lab:
-	@scripts/setup.sh build lab
+	@scripts/setup.sh build lab relay
 	@$(CARGO) build --release -p nonstop-wan
 	@[ -n "$(NONSTOP_BIN)" ] || $(CARGO) build --release --bins -p nonstop -p nonstop-server
 

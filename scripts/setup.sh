@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# setup.sh [build] [test] [lab]   installs the system packages that building, testing and the lab need
+# setup.sh [build] [test] [lab] [relay]   installs the system packages that building, testing, the lab
+#                                 and its cases with another relay need
 # setup.sh has-display            succeeds where a window can be opened
 #
 # Says what is missing and why before it installs anything; does nothing, quickly, the second
@@ -35,11 +36,14 @@ iproute2|network namespaces, addresses and routes
 iperf3|competing TCP flows
 iputils-ping|round trips
 conntrack|forgets what a translator remembered
-coturn|another relay to call through, and a strange client for ours
 openssl|certificates for the servers of the lab
 procps|network settings inside a namespace
 python3|runs the lab
 util-linux|private namespaces without root
+'
+
+relay_packages='
+coturn|another relay to call through, and a strange client for ours
 '
 
 has_display() {
@@ -88,6 +92,10 @@ install_with_apt() { # list of "package|why"
     return 1
   fi
   rm -f "$log"
+  # The lab starts a relay of its own; this computer is not to become one.
+  case " ${missing[*]} " in
+    *" coturn "*) "${sudo[@]}" systemctl disable --now coturn >/dev/null 2>&1 || true ;;
+  esac
 }
 
 need_commands() { # on systems without apt: only look, and say what to do
@@ -117,7 +125,8 @@ for part in "${@:-build}"; do
     build) wanted+=$build_packages ;;
     test) wanted+=$test_packages ;;
     lab) wanted+=$lab_packages ;;
-    *) echo "usage: setup.sh [build] [test] [lab] | has-display" >&2; exit 2 ;;
+    relay) wanted+=$relay_packages ;;
+    *) echo "usage: setup.sh [build] [test] [lab] [relay] | has-display" >&2; exit 2 ;;
   esac
 done
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
