@@ -50,7 +50,7 @@ CASES = {
     "plain-tcp": (connecting.join("portrestricted", "udpblocked", True), 40, 4),
     "cable": (roaming.cable(True), 35, RUNS), "cable-cold": (roaming.cable(False), 35, RUNS),
     "readdress": (roaming.readdress, 40, RUNS), "signalling": (connecting.signalling, 110, 1), "alone": (connecting.alone, 45, RUNS),
-    "firewall": (connecting.firewall, 30, 3), "coturn": (relays.coturn, 70, 1), "clients": (relays.clients, 60, 1),
+    "firewall": (connecting.firewall, 30, 3), "name": (relays.name, 60, 1), "coturn": (relays.coturn, 70, 1), "clients": (relays.clients, 60, 1),
     "chromium": (relays.chromium, 60, 1), "abuse": (relays.abuse, 40, 1),
 }
 

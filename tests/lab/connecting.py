@@ -94,7 +94,7 @@ def signalling(stage):
     people = [stage.join(home, link) for home in (1, 2, 3, 4)]
     stage.everyone_sees(people, 20)
     stage.sleep(5)
-    before = time.time()
+    there, before = {p: peers(p) for p in people}, time.time()
     stage.servers.kill_meetings()
     stage.sleep(OUTAGE)
     back = time.time()
@@ -109,8 +109,8 @@ def signalling(stage):
     wait_for(lambda: all(p.alive() and len({e["peer"] for e in p.events("first_video_frame")}) >= 4 for p in everyone), "the fifth sees and is seen", 15)
     # From the server's end until 5 s after its return nothing of the pictures may show it.
     until = back + 5
-    freezes = sum(grown(p, "freeze_count", peer, before, until) for p in people for peer in peers(p))
-    slowest = min(p.pictures(before, back, peer) / (p.pictures(before - 4, before, peer) or 1) * 4 / OUTAGE for p in people for peer in peers(p))
+    freezes = sum(grown(p, "freeze_count", peer, before, until) for p in people for peer in there[p])
+    slowest = min(p.picture_rate(before, back, peer) / (p.picture_rate(before - 5, before, peer) or 1) for p in people for peer in there[p])
     left = sum(len(p.events("participant_left", since=before)) for p in people)
     interrupted = sum(len(p.events("link_interrupted", since=before)) for p in people)
     figures = {"freezes": freezes, "rate_kept": round(slowest, 3), "thrown_out": left, "interrupted": interrupted,

@@ -57,6 +57,8 @@ LAB = os.environ.get("LAB", "lab")
 RUN = f"/run/lab-{LAB}"
 SRV, SRV2, GW = "192.0.2.10", "192.0.2.11", "203.0.113.254"
 SRV6, SRV6_2 = "2001:db8:ffff::10", "2001:db8:ffff::11"
+# What the server is called on every node, where root made the lab.
+NAME = "meet.lab.test"
 # Everything that leads to the server.
 SERVERS = {SRV, SRV2, SRV6, SRV6_2, "fd00:ffff::10", "10.0.0.10"}
 # http is accepted on private addresses only.
@@ -108,6 +110,8 @@ def add_ns(node, ipv6):
         os.makedirs(f"/etc/netns/{ns(node)}", exist_ok=True)
         with open(f"/etc/netns/{ns(node)}/resolv.conf", "w") as f:
             f.write(f"nameserver {SRV}\noptions timeout:1 attempts:1\n")
+        with open(f"/etc/netns/{ns(node)}/hosts", "w") as f:
+            f.write(f"127.0.0.1 localhost\n{SRV} {NAME}\n" + (f"{SRV6} {NAME}\n" if ipv6 else ""))
     except OSError:
         pass  # without root: look-ups find no route and fail at once
     sh(f"ip netns add {ns(node)}")

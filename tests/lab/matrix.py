@@ -30,14 +30,14 @@ def fingerprint():
     return f"{program('nonstop')} {program('nonstop-server')} {how:08x}"
 
 
-def call(stage, first, second, label):
+def call(stage, first, second, label, named=False):
     """One call between two homes; who is there first is named first. Returns what came of it."""
     kinds = (stage.kinds[first], stage.kinds[second])
     expected = best(*kinds)
     result = {"pair": kinds, "expected": expected, "connected": False, "shown": [None, None], "truth": None, "log": label}
     callers = []
     try:
-        link = stage.link()
+        link = stage.link(named=named)
         callers.append(stage.join(first, link, f"{label}-first"))
         callers.append(stage.join(second, link, f"{label}-second"))
         stage.everyone_sees(callers, LONGEST_SETUP)

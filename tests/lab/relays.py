@@ -1,5 +1,6 @@
 """Cases of connect.py about relays: coturn in place of ours, and strangers' clients at ours."""
 import json
+import os
 import re
 import subprocess as sp
 import sys
@@ -8,7 +9,7 @@ import lab
 import matrix
 from bench import HIGHER, LOWER
 from connecting import ONE_WAY
-from parties import Chromium, Failed
+from parties import Absent, Chromium, Failed
 from servers import SECRET, credentials, uclient
 
 FIGURES = {
@@ -20,28 +21,41 @@ FIGURES = {
     "not_refused": ("abuses not refused with the right error", "", LOWER), "tried": ("abuses tried", "", HIGHER), "afterwards": ("messages that came back afterwards", "", HIGHER),
 }
 BOUNDS = {
-    "coturn": {"bad_calls": 0}, "clients": {"least_came_back": .75}, "chromium": {"udp_frames": 50, "tcp_frames": 50, "tls_frames": 50},
+    "coturn": {"bad_calls": 0}, "name": {"bad_calls": 0}, "clients": {"least_came_back": .75}, "chromium": {"udp_frames": 50, "tcp_frames": 50, "tls_frames": 50},
     "abuse": {"not_refused": 0, "afterwards": 1},
 }
 # A relay from outside is reached like this: words of turnutils_uclient, and the kind of address for others.
 WAYS = {"udp": [], "tcp": ["-t"], "tls": ["-t", "-S"]}
 
 
-def coturn(stage):
-    """coturn as the relay in place of ours: UDP, TCP, TLS and both versions of IP."""
-    kinds = ["symmetric", "portrestricted", "udpblocked", "tls443", "proxyonly", "ipv6only"]
-    stage.homes(*kinds, delay=ONE_WAY)
-    stage.serve("coturn")
-    home = {kind: number for number, kind in enumerate(kinds, 1)}
+def calls(stage, pairs, named=False):
+    """One call of each pair of routers; how many were good and honest, and how many were not."""
+    home = {kind: number for number, kind in stage.kinds.items()}
     good = bad = 0
-    for first, second in (("symmetric", "portrestricted"), ("portrestricted", "udpblocked"), ("udpblocked", "symmetric"), ("tls443", "portrestricted"),
-                          ("proxyonly", "udpblocked"), ("ipv6only", "symmetric"), ("tls443", "ipv6only")):
-        result = matrix.call(stage, home[first], home[second], f"{good + bad}-{first}-{second}")
+    for first, second in pairs:
+        result = matrix.call(stage, home[first], home[second], f"{good + bad}-{first}-{second}", named)
         fine = result["good"] and result["honest"]
         good, bad = good + fine, bad + (not fine)
         if not fine:
             print(f"    {first} x {second}: expected {result['expected']}, went {result['truth']}, shown {result['shown']} {result.get('why', '')}", flush=True)
     return {"good_calls": good, "bad_calls": bad}
+
+
+def coturn(stage):
+    """coturn as the relay in place of ours: UDP, TCP, TLS and both versions of IP."""
+    stage.homes("symmetric", "portrestricted", "udpblocked", "tls443", "proxyonly", "ipv6only", delay=ONE_WAY)
+    stage.serve("coturn")
+    return calls(stage, [("symmetric", "portrestricted"), ("portrestricted", "udpblocked"), ("udpblocked", "symmetric"), ("tls443", "portrestricted"),
+                         ("proxyonly", "udpblocked"), ("ipv6only", "symmetric"), ("tls443", "ipv6only")])
+
+
+def name(stage):
+    """The server by its name, over every rung and both versions of IP."""
+    if os.geteuid() != 0 or not os.path.exists("/etc/netns"):
+        raise Absent("only root can give the lab names")
+    stage.homes("symmetric", "portrestricted", "udpblocked", "tls443", "proxyonly", "ipv6only", delay=ONE_WAY)
+    stage.serve()
+    return calls(stage, [("portrestricted", "symmetric"), ("udpblocked", "portrestricted"), ("tls443", "symmetric"), ("proxyonly", "tls443"), ("ipv6only", "udpblocked")], True)
 
 
 def came_back(said):

@@ -31,13 +31,13 @@ def certificate(folder):
     if not shutil.which("openssl"):
         raise Absent("openssl is not installed: no certificate can be made")
     os.makedirs(folder, exist_ok=True)
-    names = ",".join(["DNS:meet.lab.test", *(f"IP:{address}" for address in sorted(lab.SERVERS))])
+    names = ",".join([f"DNS:{lab.NAME}", *(f"IP:{address}" for address in sorted(lab.SERVERS))])
     with open(f"{folder}/ext", "w") as f:
         f.write(f"subjectAltName={names}\nbasicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\nkeyUsage=digitalSignature\n")
     curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
     lab.sh(f"openssl req -x509 {curve} -keyout {folder}/ca.key -out {ca} -days 30 -subj '/CN=Lab authority'"
            " -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign")
-    lab.sh(f"openssl req {curve} -keyout {key} -out {folder}/req.pem -subj /CN=meet.lab.test")
+    lab.sh(f"openssl req {curve} -keyout {key} -out {folder}/req.pem -subj /CN={lab.NAME}")
     lab.sh(f"openssl x509 -req -in {folder}/req.pem -CA {ca} -CAkey {folder}/ca.key -CAcreateserial -days 30 -extfile {folder}/ext -out {cert}")
     return ca, key, cert
 

@@ -51,6 +51,12 @@ class Caller(Nonstop):
                   and (peer is None or line["peer"] == peer) and since <= line["at"] <= until]
         return counts[-1] - counts[0] if len(counts) > 1 else None
 
+    def picture_rate(self, since, until, peer):
+        """Frames decoded a second between two times; 0 where it says nothing of them."""
+        counts = [(line["at"], line["frames_decoded"]) for line in self.lines() if line["type"] == "link" and line.get("frames_decoded") is not None
+                  and line["peer"] == peer and since <= line["at"] <= until]
+        return (counts[-1][1] - counts[0][1]) / (counts[-1][0] - counts[0][0]) if len(counts) > 1 else 0
+
     def memory(self):
         """Resident memory in MB."""
         with open(f"/proc/{self.process.pid}/status") as f:
@@ -98,8 +104,9 @@ class Stage:
     def speaks(self, home):
         return "6" if self.kinds[home] == "ipv6only" else "4"
 
-    def link(self, plain=False):
-        return new_link(f"http://{PLAIN}" if plain else f"https://{lab.SRV}")
+    def link(self, plain=False, named=False):
+        """A link to a new meeting: over TLS at the server's address, by its name, or in plain."""
+        return new_link(f"http://{PLAIN}" if plain else f"https://{lab.NAME if named else lab.SRV}")
 
     def join(self, home, link, label=None, words=SMALL, wait=True):
         caller = Caller(self, home, label or f"{len(self.callers):02}-h{home}", link, words)
