@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """connect.py - does a call come about from any network, on the best path, and does it stay?
 
-  connect.py [--case NAME]... [--full] [--runs N] [--fresh] [--parallel N] [--minutes M]
+  connect.py [--case NAME]... [--full] [--runs N] [--fresh] [--peer chromium] [--parallel N] [--minutes M]
   connect.py --quick       a pass or fail check in under a minute
   connect.py --list        the cases
 
@@ -25,6 +25,7 @@ import time
 import traceback
 
 sys.dont_write_bytecode = True
+import beside
 import connecting
 import lab
 import matrix
@@ -54,6 +55,10 @@ CASES = {
     "chromium": (relays.chromium, 60, 1), "abuse": (relays.abuse, 40, 1),
 }
 
+# What Chromium can do too, by case.
+BESIDE = {"join-direct": beside.join("portrestricted", "portrestricted"), "join-udp": beside.join("symmetric", "symmetric"),
+          "join-tcp": beside.join("portrestricted", "udpblocked"), "join-tls": beside.join("portrestricted", "tls443")}
+
 # Figure: what it is called in the table, its unit, which way is better.
 FIGURES = {
     "first_picture": ("join to the first decoded picture", "ms", LOWER), "from_the_start": ("the same with connecting to the server", "ms", LOWER),
@@ -82,7 +87,7 @@ BOUNDS = {
 
 
 def fingerprint():
-    how = checksum("connecting", "roaming", "relays", "stage", "truth", "servers", "packets", "lab", "nat")
+    how = checksum("connecting", "beside", "roaming", "relays", "stage", "truth", "servers", "packets", "lab", "nat")
     return f"{program('nonstop')} {program('nonstop-server')} {how:08x}"
 
 
@@ -140,16 +145,17 @@ def runs_of(name, drive, count, fresh, clip_file):
     return results, why
 
 
-def rows_of(name, drive, results, count, why):
+def rows_of(name, drive, results, count, why, peer=()):
     title = "lab: " + drive.__doc__.strip().rstrip(".")
     known = [key for key in FIGURES if any(key in r for r in results)] or list(BOUNDS.get(name, {}))
     rows = []
     for key in known:
         words, unit, better = FIGURES[key]
-        values = [v for r in results for v in (r[key] if isinstance(r.get(key), list) else [r.get(key)]) if v is not None]
+        values, others = values_of(results, key), values_of(peer, key)
         # A failed run is no part of a median to be proud of: where half of them failed there is none.
         value = round(statistics.median(values), 4) if values and len(results) * 2 > count else None
-        row = {"case": title, "figure": words, "value": value, "unit": unit, "bound": BOUNDS.get(name, {}).get(key), "better": better, "runs": len(values), "peer": None}
+        row = {"case": title, "figure": words, "value": value, "unit": unit, "bound": BOUNDS.get(name, {}).get(key), "better": better, "runs": len(values),
+               "peer": round(statistics.median(others), 4) if others else None}
         if value is None:
             row["why"] = why or "not reached in most runs"
         idle = [r["idle"] for r in results if r.get("idle") is not None]
@@ -159,6 +165,11 @@ def rows_of(name, drive, results, count, why):
     if len(results) < count and results:
         rows.append({"case": title, "figure": "runs that failed", "value": count - len(results), "unit": "", "bound": 0, "better": LOWER, "runs": count, "peer": None})
     return rows
+
+
+def values_of(results, key):
+    """Every value of a figure; a run may have made several."""
+    return [v for r in results for v in (r[key] if isinstance(r.get(key), list) else [r.get(key)]) if v is not None]
 
 
 def run_matrix(calls, parallel, fresh, pairs=None):
@@ -177,6 +188,7 @@ def main():
     ap.add_argument("--case", action="append", choices=names, metavar="NAME", help="only this one; may be given more than once")
     ap.add_argument("--runs", type=int, help="runs of each case, calls of each pair of the matrix")
     ap.add_argument("--fresh", action="store_true", help="measure again what was saved")
+    ap.add_argument("--peer", choices=["chromium"], help="measure it beside, in the same session")
     ap.add_argument("--parallel", type=int, default=3, help="calls of the matrix side by side")
     ap.add_argument("--minutes", type=int, default=60, help="length of the hour")
     ap.add_argument("--full", action="store_true", help="the whole matrix and the hour too")
@@ -213,7 +225,8 @@ def main():
         else:
             drive, _, runs = cases[name]
             results, why = runs_of(name, drive, a.runs or runs, a.fresh, clip_file)
-            rows = rows_of(name, drive, results, a.runs or runs, why)
+            peer = runs_of(f"{name}-chromium", BESIDE[name], min(a.runs or runs, 2), a.fresh, clip_file)[0] if a.peer and name in BESIDE else []
+            rows = rows_of(name, drive, results, a.runs or runs, why, peer)
             failed += [name] if why else []
         merge("connect", rows)
         table += rows

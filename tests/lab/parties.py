@@ -223,6 +223,7 @@ class Chromium:
 
     name = "chromium"
     rooms = 0
+    address = SIGNALLING
 
     @staticmethod
     def needed():
@@ -232,10 +233,11 @@ class Chromium:
         if not os.path.isdir(f"{CHROMIUM}/node_modules/playwright-core"):
             raise Absent("its packages are not installed (npm install in tests/lab/chromium)")
 
-    @staticmethod
-    def serve(folder):
+    @classmethod
+    def serve(cls, folder, address=SIGNALLING):
+        cls.address = address
         with open(f"{folder}/server.log", "w") as log:
-            server = lab.start("srv", ["node", f"{CHROMIUM}/server.mjs", SIGNALLING[0], str(SIGNALLING[1])], stdout=log, stderr=log)
+            server = lab.start("srv", ["node", f"{CHROMIUM}/server.mjs", address[0], str(address[1])], stdout=log, stderr=log)
 
         def listening():
             with open(f"{folder}/server.log") as f:
@@ -254,7 +256,7 @@ class Chromium:
         if os.path.exists(self.out):
             os.unlink(self.out)
         options = {"id": label, "room": room, "send": sends, "audio": sends, "clip": clip, "out": self.out, "maxBitrate": MAX_BITRATE,
-                   "url": f"http://{SIGNALLING[0]}:{SIGNALLING[1]}", "chromium": shutil.which("chromium"), "more": more or {}}
+                   "url": "http://{}:{}".format(*self.address), "chromium": shutil.which("chromium"), "more": more or {}}
         with open(self.log, "w") as log:
             self.process = lab.start(node, ["node", f"{CHROMIUM}/party.mjs", json.dumps(options)], stdout=log, stderr=log)
         self.dump = None

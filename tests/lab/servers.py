@@ -98,7 +98,9 @@ class Servers:
 
     def relay_words(self, name):
         if self.relay == "own":
-            return []
+            # Who comes in plain reaches a private address, from which nobody can be relayed to the others.
+            public = ["--turn-relay-ip", lab.SRV, *(["--turn-relay-ip", lab.SRV6] if self.ipv6 else [])] if name == "plain-meetings" else []
+            return ["--turn-secret", SECRET, *public]
         v4 = [f"{lab.SRV2}"]
         hosts = v4 + ([f"[{lab.SRV6_2}]"] if self.ipv6 else [])
         urls = [f"stun:{host}:3478" for host in hosts] + [f"turn:{host}:3478?transport=udp" for host in hosts]
