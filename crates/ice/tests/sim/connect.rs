@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use nonstop_ice::{Base, Candidate, CandidateKind, RelayProtocol, Way};
+use nonstop_ice::{Agent, Base, Candidate, CandidateKind, Config, RelayProtocol, Way};
 
 use crate::{
-    network::{Nat, Port},
-    world::{World, millis},
+    network::{Nat, Port, Random},
+    world::{World, credentials, millis},
 };
 
 /// Runs a pair of routers; returns when both had a path, and when both had the best one.
@@ -139,6 +139,31 @@ fn a_better_path_that_appears_later_is_taken() {
 }
 
 #[test]
+fn a_change_over_a_long_way_is_made_once() {
+    // A round trip of 400 ms directly: what comes in meanwhile still comes on the old path.
+    let ports = [0, 1].map(|side| {
+        vec![
+            Port::interface(side, 0, Nat::Symmetric, 100),
+            Port::relay(side, 1, RelayProtocol::Udp, 105),
+        ]
+    });
+    let mut world = World::new(1, ports);
+    world.connect();
+    world.talk();
+    world.run(millis(20_000));
+    let before = world.path_counts();
+    let base = Base(7);
+    let port = Port::interface(1, 7, Nat::None, 100);
+    world.sides[1].ports.insert(base, port);
+    let found = world.gather(1, base);
+    world.tell(1, found);
+    world.run(millis(5_000));
+    assert_eq!(world.path(0).unwrap().way, Way::Direct);
+    assert!(world.agree());
+    assert_eq!(world.path_counts(), before.map(|count| count + 1));
+}
+
+#[test]
 fn a_way_that_opens_later_is_found_by_itself() {
     let mut world = World::ordinary(1, [Nat::None, Nat::None]);
     world.cut(|hop| hop.from == Base(0) || hop.to == Base(0));
@@ -196,12 +221,62 @@ fn both_controlling_or_none_is_settled() {
 }
 
 #[test]
+fn the_one_with_the_smaller_number_yields() {
+    // Their role, our number and theirs; whether we tell them to take the other role.
+    for (both_control, ours, theirs, refused) in [
+        (true, 2, 1, true),
+        (true, 1, 2, false),
+        (true, 1, 1, true),
+        (false, 1, 2, true),
+        (false, 2, 1, false),
+        (false, 1, 1, false),
+    ] {
+        let world = World::ordinary(1, [Nat::None, Nat::None]);
+        let now = world.now;
+        let mut agents = [(0, ours), (1, theirs)].map(|(side, tie_breaker)| {
+            let mut random = Random(tie_breaker);
+            let mut agent = Agent::new(Config {
+                local: credentials(["alice", "bobby"][side]),
+                controlling: both_control,
+                tie_breaker,
+                random: Box::new(move || u128::from(random.next())),
+            });
+            agent.set_remote(now, credentials(["bobby", "alice"][side]), true);
+            agent
+        });
+        let addresses = ["192.0.2.1:1", "192.0.2.2:2"].map(|it| it.parse().unwrap());
+        for (side, agent) in agents.iter_mut().enumerate() {
+            let [own, other] = [side, 1 - side]
+                .map(|it| Candidate::new(CandidateKind::Host, addresses[it], None, 1));
+            agent.add_local(now, Base(0), own);
+            agent.add_remote(now, other);
+        }
+        agents[1].handle_timeout(now);
+        let request = agents[1].poll_transmit().unwrap().packet;
+        while agents[0].poll_transmit().is_some() {}
+        assert!(agents[0].handle_stun(now, Base(0), addresses[1], &request));
+        let answer = agents[0].poll_transmit().unwrap().packet;
+        let case = (both_control, ours, theirs);
+        assert_eq!(answer[..2] == [0x01, 0x11], refused, "{case:?}");
+        assert_eq!(agents[0].controlling(), both_control == refused, "{case:?}");
+        agents[1].handle_stun(now, Base(0), addresses[0], &answer);
+        assert_ne!(agents[0].controlling(), agents[1].controlling(), "{case:?}");
+    }
+}
+
+#[test]
 fn the_relay_of_the_other_side_is_not_taken_for_a_direct_path() {
     // Its checks arrive long before its candidates are told.
     let mut world = World::ordinary(1, [Nat::None, Nat::Blocked]);
-    world.connect();
+    world.gather_all();
+    world.tell_all(0);
+    world.tell_credentials(1);
     world.signalling = millis(5_000);
+    world.tell_all(1);
     world.run(millis(1_000));
+    let before = world.path(0).map(|it| it.way);
+    assert_eq!(before, Some(Way::RelayTcp));
+    world.run(millis(9_000));
     let paths = &world.sides[0].paths;
     let ways: Vec<Way> = paths
         .iter()

@@ -64,7 +64,7 @@ pub(crate) struct Side {
     pub(crate) checks_sent: u64,
     /// The number of each audio packet received, when, and where.
     pub(crate) heard: Vec<(Duration, u64, Base)>,
-    /// When each audio packet was sent, and whether on the path selected only.
+    /// When each audio packet was sent, and where.
     pub(crate) said: Vec<(Duration, Base)>,
     talks_from: Option<Instant>,
     candidates: Vec<Candidate>,
@@ -86,6 +86,8 @@ pub(crate) struct World {
     cut: Option<Cut>,
     /// Every STUN packet that was carried, for those who forge.
     pub(crate) seen: Vec<(usize, Base, SocketAddr, Vec<u8>)>,
+    /// Every STUN packet that was lost, and who sent it.
+    pub(crate) lost: Vec<(usize, Vec<u8>)>,
 }
 
 impl World {
@@ -135,6 +137,7 @@ impl World {
             signalling: Duration::ZERO,
             cut: None,
             seen: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -200,10 +203,14 @@ impl World {
         found
     }
 
-    pub(crate) fn tell_all(&mut self, side: usize) {
+    pub(crate) fn tell_credentials(&mut self, side: usize) {
         let told = self.sides[side].agent.credentials().clone();
-        let ufrag = Some(told.ufrag.clone());
         self.signal(1 - side, Signal::Remote(told));
+    }
+
+    pub(crate) fn tell_all(&mut self, side: usize) {
+        self.tell_credentials(side);
+        let ufrag = Some(self.sides[side].agent.credentials().ufrag.clone());
         for mut candidate in self.sides[side].candidates.clone() {
             candidate.ufrag.clone_from(&ufrag);
             self.signal(1 - side, Signal::Candidate(candidate));
@@ -431,6 +438,9 @@ impl World {
             to: arrives,
         };
         if self.cut.as_ref().is_some_and(|cut| cut(hop)) || self.random.chance(self.loss) {
+            if let Parcel::Stun(packet) = parcel {
+                self.lost.push((side, packet));
+            }
             return;
         }
         if !self.jitter.is_zero() {
