@@ -86,9 +86,11 @@ BOUNDS = {
 }
 
 
-def fingerprint():
+def fingerprint(name):
+    """Changes when what is measured changes, or how."""
     how = checksum("connecting", "beside", "roaming", "relays", "stage", "truth", "servers", "packets", "lab", "nat")
-    return f"{program('nonstop')} {program('nonstop-server')} {how:08x}"
+    own = "chromium" if name.endswith("-chromium") else program("nonstop")
+    return f"{own} {program('nonstop-server')} {how:08x}"
 
 
 def saved(name, run):
@@ -98,7 +100,7 @@ def saved(name, run):
             result = json.load(f)
     except (OSError, ValueError):
         return None
-    return result.get("figures") if result["program"] == fingerprint() else None
+    return result.get("figures") if result["program"] == fingerprint(name) else None
 
 
 def measure(name, drive, run, clip_file):
@@ -118,7 +120,7 @@ def measure(name, drive, run, clip_file):
         figures, why = None, f"{type(error).__name__}: {error}"
     finally:
         stage.close()
-    result = {"program": fingerprint(), "seconds": round(time.time() - began, 1)}
+    result = {"program": fingerprint(name), "seconds": round(time.time() - began, 1)}
     result.update({"figures": figures} if figures else {"why": why})
     with open(f"{folder}/figures.json", "w") as f:
         json.dump(result, f, indent=1)
