@@ -11,9 +11,10 @@ from bench import HIGHER, LOWER
 from connecting import ONE_WAY
 from parties import Absent, Chromium, Failed
 from servers import SECRET, credentials, uclient
+from stage import SMALL
 
 FIGURES = {
-    "good_calls": ("good calls", "calls", HIGHER), "bad_calls": ("other calls", "calls", LOWER),
+    "seen": ("packets between the hidden one and others", "", LOWER), "good_calls": ("good calls", "calls", HIGHER), "bad_calls": ("other calls", "calls", LOWER),
     "came_back": ("messages that came back, all ways", "", HIGHER), "least_came_back": ("the same, the worst way", "", HIGHER),
     "udp_frames": ("pictures through UDP", "", HIGHER), "tcp_frames": ("pictures through TCP", "", HIGHER), "tls_frames": ("pictures through TLS", "", HIGHER),
     "udp_setup": ("join to the first picture, UDP", "ms", LOWER), "tcp_setup": ("join to the first picture, TCP", "ms", LOWER),
@@ -21,7 +22,7 @@ FIGURES = {
     "not_refused": ("abuses not refused with the right error", "", LOWER), "tried": ("abuses tried", "", HIGHER), "afterwards": ("messages that came back afterwards", "", HIGHER),
 }
 BOUNDS = {
-    "coturn": {"bad_calls": 0}, "name": {"bad_calls": 0}, "clients": {"least_came_back": 1}, "chromium": {"udp_frames": 50, "tcp_frames": 50, "tls_frames": 50},
+    "hidden": {"seen": 0, "wrongly_shown": 0}, "coturn": {"bad_calls": 0}, "name": {"bad_calls": 0}, "clients": {"least_came_back": 1}, "chromium": {"udp_frames": 50, "tcp_frames": 50, "tls_frames": 50},
     "abuse": {"not_refused": 0, "afterwards": 1},
 }
 # A relay from outside is reached like this: words of turnutils_uclient, and the kind of address for others.
@@ -51,11 +52,29 @@ def coturn(stage):
 
 def name(stage):
     """The server by its name, over every rung and both versions of IP."""
-    if os.geteuid() != 0 or not os.path.exists("/etc/netns"):
-        raise Absent("only root can give the lab names")
     stage.homes("symmetric", "portrestricted", "udpblocked", "tls443", "proxyonly", "ipv6only", delay=ONE_WAY)
+    if not os.path.exists(f"/etc/netns/{lab.ns('srv')}/hosts"):
+        raise Absent("only root can give the lab names")
     stage.serve()
     return calls(stage, [("portrestricted", "symmetric"), ("udpblocked", "portrestricted"), ("tls443", "symmetric"), ("proxyonly", "tls443"), ("ipv6only", "udpblocked")], True)
+
+
+def hidden(stage):
+    """One of two people hides their address, though a direct path could be had."""
+    stage.homes("fullcone", "fullcone", "fullcone", delay=ONE_WAY)
+    stage.serve()
+    link = stage.link()
+    people = [stage.join(1, link), stage.join(2, link, words=(*SMALL, "--hide-address")), stage.join(3, link)]
+    stage.everyone_sees(people)
+    stage.sleep(6)
+    names = {person.me(): person.home for person in people}
+    away = [home for home in names.values() if home != 2]
+    # Whatever went between the hidden one and another, from the first packet on.
+    seen = sum(p.remote == lab.home(2)["public"] for home in away for p in stage.packets(home))
+    seen += sum(p.remote in [lab.home(home)["public"] for home in away] for p in stage.packets(2))
+    wrong = sum(person.shown(peer) != ("turn-udp" if 2 in (home, person.home) else "direct") for person in people for peer, home in names.items() if home != person.home)
+    stage.part(*people)
+    return {"seen": seen, "wrongly_shown": wrong}
 
 
 def came_back(said):
