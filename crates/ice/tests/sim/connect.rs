@@ -139,6 +139,42 @@ fn a_better_path_that_appears_later_is_taken() {
 }
 
 #[test]
+fn candidates_that_come_before_the_credentials_are_kept() {
+    let mut world = World::ordinary(1, [Nat::Symmetric, Nat::Symmetric]);
+    for side in 0..2 {
+        for base in [Base(0), Base(1)] {
+            let mut found = world.gather(side, base);
+            for candidate in &mut found {
+                candidate.ufrag = Some(world.sides[side].agent.credentials().ufrag.clone());
+            }
+            world.tell(side, found);
+        }
+    }
+    world.run(millis(100));
+    world.tell_credentials(0);
+    world.tell_credentials(1);
+    world.run(millis(1_000));
+    assert!(world.path(0).is_some() && world.agree());
+}
+
+#[test]
+fn both_end_on_one_path_although_nominations_are_lost() {
+    for seed in 0..40 {
+        let ports = [0, 1].map(|side| {
+            let interface = |number| Port::interface(side, number, Nat::None, 10);
+            vec![interface(0), interface(1)]
+        });
+        let mut world = World::new(seed, ports);
+        world.loss = 0.6;
+        world.connect();
+        world.run(millis(2_000));
+        world.loss = 0.0;
+        world.run(millis(2_000));
+        assert!(world.agree(), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_change_over_a_long_way_is_made_once() {
     // A round trip of 400 ms directly: what comes in meanwhile still comes on the old path.
     let ports = [0, 1].map(|side| {
