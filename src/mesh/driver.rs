@@ -33,6 +33,7 @@ use super::{
     recording::Recording,
     room::{Effect, LinkNumber, Room},
     signalling::{News, Patience, Seat, Signalling},
+    tls::Tls,
     uplink::Uplink,
 };
 use crate::{
@@ -171,12 +172,15 @@ impl Driver {
             me,
             proxies: config.proxy.proxies(),
         };
+        let usual = PathsConfig::default();
         let paths = Paths::start(PathsConfig {
             policy: Policy {
                 path: config.path,
                 hide_address: config.relay_only,
             },
-            ..PathsConfig::default()
+            proxies: seat.proxies.clone(),
+            // Where that cannot be read, the meeting server says so.
+            tls: Tls::shared().map_or(usual.tls, |tls| tls.relays),
         });
         let signalling = Signalling::start(seat, Patience::default());
         Self {

@@ -34,10 +34,6 @@ pub(crate) struct Tls {
     pub(crate) signalling: Arc<ClientConfig>,
     /// For relays: no protocol is named (there is one for TURN in RFC 7443, which few relays and
     /// no firewalls know).
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "links do not use relays of their own yet")
-    )]
     pub(crate) relays: Arc<ClientConfig>,
 }
 

@@ -328,7 +328,8 @@ impl Hub {
             let config = RelayConfig {
                 server: place.server.clone(),
                 bind: place.bind,
-                proxy: self.config.proxy.clone(),
+                // A tunnel is asked for either way, as for HTTPS.
+                proxy: self.config.proxies.toward(&place.server.host, true),
                 tls: Arc::clone(&self.config.tls),
             };
             let inbox = Arc::new(Intake {

@@ -41,7 +41,7 @@ use self::{
     hub::{Hub, Order},
     switch::Switch,
 };
-use super::proxy::Proxy;
+use super::proxy::Proxies;
 pub(crate) use policy::Policy;
 pub use policy::{Path, PathPolicy};
 pub(crate) use relay::Class;
@@ -52,8 +52,8 @@ pub(crate) use wire::{PathEvent, Wire, draw_credentials};
 pub(crate) struct PathsConfig {
     /// Which paths may be used.
     pub(crate) policy: Policy,
-    /// The proxy on the way to relays over TCP and TLS.
-    pub(crate) proxy: Option<Proxy>,
+    /// The proxies on the way to relays over TCP and TLS.
+    pub(crate) proxies: Proxies,
     /// Whom to trust as a relay over TLS.
     pub(crate) tls: Arc<rustls::ClientConfig>,
 }
@@ -70,7 +70,7 @@ impl Default for PathsConfig {
             .with_no_client_auth();
         Self {
             policy: Policy::default(),
-            proxy: None,
+            proxies: Proxies::default(),
             tls: Arc::new(tls),
         }
     }
