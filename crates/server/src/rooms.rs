@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Pure: time and random tokens are arguments. A room exists exactly while somebody has a seat
-//! in it; of its admission token it keeps the hash.
+//! in it; of its admission token it keeps the hash. A server that was restarted knows nobody, and
+//! takes its rooms back from those who return: with their ids, and with the tokens that they have.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
@@ -230,7 +231,9 @@ impl Rooms {
             Some(_) => return Err(ErrorCode::IdTaken),
             None if room_full => return Err(ErrorCode::RoomFull),
             None => {
-                let resume = grant.resume;
+                // Whoever returns keeps their token: if this welcome is lost on its way, the next
+                // attempt still takes the seat.
+                let resume = join.resume.unwrap_or(grant.resume);
                 let seat = Seat {
                     resume: resume.clone(),
                     presence: Presence::Here(connection),
