@@ -28,6 +28,8 @@ use self::allowance::Allowance;
 
 mod allowance;
 #[cfg(test)]
+mod scenario;
+#[cfg(test)]
 mod tests;
 
 /// How long a signal that went through the server may be without effect.
