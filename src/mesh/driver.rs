@@ -20,7 +20,7 @@ use nonstop_wire::{
     BesideMessage, ClientMessage, MeetingLink, ParticipantId, PeerMessage, ServerMessage, Strain,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{sleep, sleep_until},
 };
@@ -135,6 +135,8 @@ struct Driver {
     me: ParticipantId,
     config: MeshConfig,
     paths: Paths,
+    /// Counts the changes of this computer's network.
+    network: watch::Receiver<u64>,
     room: Room,
     signalling: Signalling,
     post: Post,
@@ -190,6 +192,7 @@ impl Driver {
             renditions: Renditions::new(config.camera.clone()),
             uplink: Arc::default(),
             config,
+            network: paths.changes(),
             paths,
             signalling,
             parties: HashMap::new(),
@@ -236,6 +239,8 @@ impl Driver {
                 Some((id, number, event)) = self.link_events.next() => {
                     self.handle_link(id, number, event);
                 }
+                // The way to the server may be gone with the network, which takes long to notice.
+                Ok(()) = self.network.changed() => self.signalling.knock(),
                 () = until(wake) => self.handle_timeout(clock::now()),
             }
         };
