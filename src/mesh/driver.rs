@@ -180,9 +180,7 @@ impl Driver {
                 path: config.path,
                 hide_address: config.relay_only,
             },
-            proxies: seat.proxies.clone(),
-            // Where that cannot be read, the meeting server says so.
-            tls: Tls::shared().map_or(usual.tls, |tls| tls.relays),
+            proxies: config.proxy.proxies(),
         });
         let signalling = Signalling::start(seat, Patience::default());
         Self {

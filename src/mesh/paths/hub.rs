@@ -24,7 +24,7 @@ use super::{
     switch::{Outlet, Switch, lock},
     untold,
 };
-use crate::clock;
+use crate::{clock, mesh::tls::Tls};
 
 /// The head start of relays over UDP against those over TCP, and of these against TLS.
 const HEAD_START: Duration = Duration::from_millis(60);
@@ -60,6 +60,8 @@ struct Place {
     /// Our own address on the way there, once known.
     local: Option<SocketAddr>,
     bases: Vec<Base>,
+    /// Whether its credentials have expired.
+    expires: bool,
     failed: bool,
 }
 
@@ -146,6 +148,11 @@ impl Hub {
         let moved = self.look(now);
         if moved || change == Change::Woke {
             tracing::debug!(?change, "the network changed");
+            for place in &self.places {
+                if let Some(relay) = &place.relay {
+                    relay.check();
+                }
+            }
             for end in self.switch.ends() {
                 self.switch.with_agent(&end, |agent| agent.recheck(now));
             }
@@ -302,6 +309,7 @@ impl Hub {
                 relay: None,
                 local: None,
                 bases: Vec::new(),
+                expires: false,
                 failed: false,
             });
         }
@@ -325,12 +333,23 @@ impl Hub {
                 next = Some(next.map_or(place.start_at, |next| next.min(place.start_at)));
                 continue;
             }
+            let tls = match place.server.protocol {
+                RelayProtocol::Tls => match Tls::shared() {
+                    Ok(tls) => Some(tls.relays),
+                    Err(error) => {
+                        tracing::warn!(%error, "no relay over TLS");
+                        place.failed = true;
+                        continue;
+                    }
+                },
+                RelayProtocol::Udp | RelayProtocol::Tcp => None,
+            };
             let config = RelayConfig {
+                // A tunnel either way, so the proxy for what is protected.
+                proxy: self.config.proxies.toward(&place.server.host, true),
                 server: place.server.clone(),
                 bind: place.bind,
-                // A tunnel is asked for either way, as for HTTPS.
-                proxy: self.config.proxies.toward(&place.server.host, true),
-                tls: Arc::clone(&self.config.tls),
+                tls,
             };
             let inbox = Arc::new(Intake {
                 switch: Arc::downgrade(&self.switch),
@@ -353,6 +372,11 @@ impl Hub {
             return;
         };
         tracing::debug!(server = ?place.server, ?event, "relay");
+        if let RelayEvent::Expires { .. } = event {
+            // It goes on to its end; the next welcome brings other credentials for another.
+            place.expires = true;
+            return;
+        }
         let gone = std::mem::take(&mut place.bases);
         if let RelayEvent::Failed(_) = event {
             place.failed = true;

@@ -48,32 +48,12 @@ pub(crate) use relay::Class;
 pub(crate) use wire::{PathEvent, Wire, draw_credentials};
 
 /// What the paths of a call are told at the start.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PathsConfig {
     /// Which paths may be used.
     pub(crate) policy: Policy,
     /// The proxies on the way to relays over TCP and TLS.
     pub(crate) proxies: Proxies,
-    /// Whom to trust as a relay over TLS.
-    pub(crate) tls: Arc<rustls::ClientConfig>,
-}
-
-/// Every path, no proxy, and the authorities that browsers trust.
-impl Default for PathsConfig {
-    fn default() -> Self {
-        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider speaks them")
-            .with_root_certificates(rustls::RootCertStore { roots })
-            .with_no_client_auth();
-        Self {
-            policy: Policy::default(),
-            proxies: Proxies::default(),
-            tls: Arc::new(tls),
-        }
-    }
 }
 
 /// The paths of a call. Dropping the last handle closes all sockets.

@@ -47,12 +47,6 @@ impl Outlet {
             Self::Relay(relay) => relay.send(to, packet, class),
         }
     }
-
-    pub(super) fn permit(&self, peer: IpAddr) {
-        if let Self::Relay(relay) = self {
-            relay.permit(peer);
-        }
-    }
 }
 
 /// What all sockets, relays and links of a call share.
@@ -92,6 +86,15 @@ impl Switch {
 
     pub(super) fn add_outlet(&self, base: Base, outlet: Outlet) {
         write(&self.outlets).insert(base, outlet);
+    }
+
+    /// Asks all relays to let packets of somebody through: soon checks will come from there.
+    pub(super) fn permit(&self, peer: IpAddr) {
+        for outlet in read(&self.outlets).values() {
+            if let Outlet::Relay(relay) = outlet {
+                relay.permit(peer);
+            }
+        }
     }
 
     /// Forgets a base: what was sent and received through it has to find another way now.

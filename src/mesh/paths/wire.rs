@@ -198,6 +198,7 @@ impl Wire {
     /// Adds a way in to the other side.
     pub(crate) fn add_remote(&self, candidate: Candidate) {
         if self.end.policy.may_reach(&candidate) {
+            self.switch.permit(candidate.address.ip());
             self.act(|agent| agent.add_remote(clock::now(), candidate));
         }
     }
@@ -216,11 +217,6 @@ impl Wire {
     /// Returns the path that media takes.
     pub(crate) fn path(&self) -> Option<Path> {
         self.end.agent().selected().cloned()
-    }
-
-    /// Tells whether another path is ready to take over.
-    pub(crate) fn has_standby(&self) -> bool {
-        lock(&self.end.route).standby.is_some()
     }
 
     /// Returns what is tried.

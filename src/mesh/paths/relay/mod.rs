@@ -52,8 +52,8 @@ pub(crate) struct RelayConfig {
     pub(crate) bind: Option<IpAddr>,
     /// The proxy on the way, for streams.
     pub(crate) proxy: Option<Proxy>,
-    /// Whom to trust, for TLS.
-    pub(crate) tls: Arc<rustls::ClientConfig>,
+    /// Whom to trust; needed for TLS only.
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// What a packet is, which decides its place in a full stream.

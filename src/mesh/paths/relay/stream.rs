@@ -1,6 +1,6 @@
 //! A relay over a stream: TCP, TLS, either through a proxy.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, io, net::SocketAddr};
 
 use socket2::SockRef;
 use tokio::{
@@ -75,7 +75,7 @@ pub(super) async fn allocate(
         host: server.host.clone(),
         port: server.port,
         bind: config.bind,
-        tls: protected.then(|| Arc::clone(&config.tls)),
+        tls: config.tls.clone().filter(|_| protected),
         proxy: config.proxy.clone(),
     };
     let mut stream = dial(&destination).await?;

@@ -78,7 +78,7 @@ impl Coturn {
             _ => self.plain,
         };
         RelayConfig {
-            tls: self.identity.trusted(),
+            tls: Some(self.identity.trusted()),
             ..config(server(address, protocol))
         }
     }
@@ -198,7 +198,7 @@ async fn a_relay_with_another_name_on_its_certificate_is_refused() {
     let error = Tried::start(config).failed().await;
     assert!(matches!(error, RelayError::Tls(_)), "{error:?}");
     let stranger = RelayConfig {
-        tls: Identity::of(&["127.0.0.1"]).trusted(),
+        tls: Some(Identity::of(&["127.0.0.1"]).trusted()),
         ..coturn.config(RelayProtocol::Tls)
     };
     let error = Tried::start(stranger).failed().await;

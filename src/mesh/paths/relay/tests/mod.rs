@@ -117,7 +117,7 @@ fn config(server: RelayServer) -> RelayConfig {
         server,
         bind: None,
         proxy: None,
-        tls: Tls::trusting(Vec::new()).unwrap().relays,
+        tls: Some(Tls::trusting(Vec::new()).unwrap().relays),
     }
 }
 
