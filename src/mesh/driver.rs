@@ -33,7 +33,6 @@ use super::{
     recording::Recording,
     room::{Effect, LinkNumber, Room},
     signalling::{News, Patience, Seat, Signalling},
-    tls::Tls,
     uplink::Uplink,
 };
 use crate::{
@@ -174,7 +173,6 @@ impl Driver {
             me,
             proxies: config.proxy.proxies(),
         };
-        let usual = PathsConfig::default();
         let paths = Paths::start(PathsConfig {
             policy: Policy {
                 path: config.path,
