@@ -19,7 +19,6 @@ pub(crate) struct Accounts {
 
 #[derive(Debug)]
 struct Account {
-    participant: Box<str>,
     allocations: usize,
     sent: Bucket,
     received: Bucket,
@@ -55,15 +54,16 @@ impl Accounts {
         let key = match self.by_participant.get(participant) {
             Some(key) => *key,
             None => {
+                if self.by_participant.len() >= 2 * self.limits.allocations {
+                    self.forget(now);
+                }
                 let rate = self.limits.bytes_per_participant;
-                let participant: Box<str> = participant.into();
                 let key = self.accounts.insert(Account {
-                    participant: participant.clone(),
                     allocations: 0,
                     sent: Bucket::new(rate, now),
                     received: Bucket::new(rate, now),
                 });
-                self.by_participant.insert(participant, key);
+                self.by_participant.insert(participant.into(), key);
                 key
             }
         };
@@ -85,15 +85,24 @@ impl Accounts {
                 self.by_address.remove(&address);
             }
         }
-        let Some(account) = self.accounts.get_mut(key) else {
-            return;
-        };
-        account.allocations -= 1;
-        if account.allocations == 0
-            && let Some(account) = self.accounts.remove(key)
-        {
-            self.by_participant.remove(&account.participant);
+        // The account stays, or whoever has spent all would only have to allocate again.
+        if let Some(account) = self.accounts.get_mut(key) {
+            account.allocations -= 1;
         }
+    }
+
+    /// Forgets those who have nothing and would find everything unspent.
+    fn forget(&mut self, now: Instant) {
+        let accounts = &mut self.accounts;
+        self.by_participant.retain(|_, key| {
+            let stays = accounts.get_mut(*key).is_some_and(|account| {
+                account.allocations > 0 || !account.sent.full(now) || !account.received.full(now)
+            });
+            if !stays {
+                accounts.remove(*key);
+            }
+            stays
+        });
     }
 
     /// Takes bytes; false if they are too many and have to be dropped.
@@ -141,6 +150,8 @@ mod tests {
         assert_eq!(accounts.open("ann", there, now), Some(ann));
         accounts.close(ann, here);
         accounts.close(ann, there);
+        assert_eq!(accounts.by_address.len(), 2);
+        accounts.forget(now);
         assert_eq!(accounts.accounts.len(), 2);
     }
 

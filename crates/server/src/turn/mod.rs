@@ -19,10 +19,12 @@ mod accounts;
 mod allocation;
 mod bundles;
 mod config;
+mod connection;
 mod credentials;
 mod frames;
 mod machine;
 mod message;
+mod nap;
 mod nonces;
 mod peers;
 mod requests;
@@ -33,9 +35,10 @@ mod thread;
 mod wires;
 
 pub use config::{ExternalAddress, Network, PublicHost, TurnConfig, TurnLimits, UnfitSetting};
+pub(crate) use connection::Arrival;
 pub(crate) use credentials::password;
 pub(crate) use frames::begins_turn;
-pub(crate) use thread::{Arrival, Arrivals, Turn};
+pub(crate) use thread::{Arrivals, Turn};
 
 /// Opens a socket for clients.
 ///

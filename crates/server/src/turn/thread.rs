@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     fmt,
-    io::{self, IoSliceMut, Read as _},
+    io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     ops::RangeInclusive,
     rc::{Rc, Weak},
@@ -13,26 +13,24 @@ use std::{
 };
 
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
-use rustls::ServerConnection;
 use tokio::{
-    net::TcpStream,
-    sync::{Notify, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::{JoinSet, LocalSet, spawn_local},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     allocation::{Client, Relay, Way},
     config::TurnConfig,
-    frames::{self, LONGEST, LONGEST_OF_STRANGER},
+    connection::{Arrival, take_over},
     machine::{Machine, Now, Seed},
+    nap::Naps,
     socket::{Datagrams, Read},
-    stream::{Stream, Tls},
     wires::{self, ListenerSocket, Wires},
 };
-use crate::{clock, doors::Pass};
+use crate::clock;
 
 type Ports = RangeInclusive<u16>;
 
@@ -40,7 +38,7 @@ type Ports = RangeInclusive<u16>;
 const BATCH: usize = quinn_udp::BATCH_SIZE;
 /// Room for one of them, or for many that the system put together. Not a power of two, so that
 /// all of them are not in the same lines of the cache.
-const SLOT: usize = 65_536 + 512;
+pub(super) const SLOT: usize = 65_536 + 512;
 /// How many connections may wait to be taken over. Beyond that they wait in the listener.
 const ARRIVALS: usize = 64;
 /// How often deadlines and stuck connections are looked for.
@@ -49,13 +47,6 @@ const ROUND: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);
 /// Rest after a socket failed.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// A connection on which TURN is spoken.
-pub(crate) struct Arrival {
-    pub(crate) tcp: std::net::TcpStream,
-    pub(crate) tls: Option<ServerConnection>,
-    pub(crate) pass: Arc<Pass>,
-}
 
 /// The way for connections to the thread.
 #[derive(Clone)]
@@ -87,7 +78,7 @@ impl Turn {
     /// # Errors
     /// Fails if the system gives no thread, sockets or random numbers.
     pub(crate) fn start(
-        config: TurnConfig,
+        mut config: TurnConfig,
         secret: String,
         listeners: Vec<UdpSocket>,
     ) -> io::Result<Self> {
@@ -101,11 +92,22 @@ impl Turn {
             wires::outward(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
             wires::outward(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
         ];
+        if let Some(files) = open_files()
+            && files / 2 < config.limits.allocations
+        {
+            // The rest is for connections: whoever is relayed must not keep others from joining.
+            config.limits.allocations = files / 2;
+            let most = config.limits.allocations;
+            info!("relaying for at most {most} allocations, as only {files} files may be open");
+        }
         let ports: Ports = config.ports.clone();
         let machine = Machine::new(config, secret, outward, &seed);
 
+        let naps = Arc::new(Naps::new(clock::now()));
+        let resting = Arc::clone(&naps);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .on_thread_park(move || resting.rest())
             .build()?;
         let (arrivals, arriving) = mpsc::channel(ARRIVALS);
         let stop = CancellationToken::new();
@@ -114,7 +116,7 @@ impl Turn {
         let serve = move || {
             let local = LocalSet::new();
             let served = local.block_on(&runtime, async {
-                let world = world(machine, listeners, ports)?;
+                let world = world(machine, listeners, ports, naps)?;
                 serve(world, arriving, stopping).await;
                 Ok::<_, io::Error>(())
             });
@@ -154,17 +156,23 @@ impl Drop for Turn {
 }
 
 /// All that the tasks share; borrowed only between two waits.
-struct World {
-    machine: Machine,
-    wires: Wires,
+pub(super) struct World {
+    pub(super) machine: Machine,
+    pub(super) wires: Wires,
     /// Where everything is read into.
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
+    pub(super) naps: Arc<Naps>,
     itself: Weak<RefCell<World>>,
 }
 
-type Shared = Rc<RefCell<World>>;
+pub(super) type Shared = Rc<RefCell<World>>;
 
-fn world(machine: Machine, listeners: Vec<UdpSocket>, ports: Ports) -> io::Result<Shared> {
+fn world(
+    machine: Machine,
+    listeners: Vec<UdpSocket>,
+    ports: Ports,
+    naps: Arc<Naps>,
+) -> io::Result<Shared> {
     let listeners = listeners.into_iter().map(|socket| {
         let state = UdpSocketState::new((&socket).into())?;
         let address = socket.local_addr()?;
@@ -182,6 +190,7 @@ fn world(machine: Machine, listeners: Vec<UdpSocket>, ports: Ports) -> io::Resul
             machine,
             wires,
             scratch: vec![0; BATCH * SLOT],
+            naps,
             itself: itself.clone(),
         })
     }))
@@ -250,6 +259,7 @@ impl World {
     ) -> io::Result<Read> {
         let mut meta = [RecvMeta::default(); BATCH];
         let count = receive(&listener.state, socket, &mut self.scratch, &mut meta)?;
+        self.naps.count(count);
         let now = self.set_now();
         for (meta, slot) in meta[..count].iter().zip(self.scratch.chunks(SLOT)) {
             let client = Client {
@@ -273,6 +283,7 @@ impl World {
     fn read_relay(&mut self, relay: Relay, socket: UdpSockRef<'_>) -> io::Result<Read> {
         let mut meta = [RecvMeta::default(); BATCH];
         let count = receive(&self.wires.plain, socket, &mut self.scratch, &mut meta)?;
+        self.naps.count(count);
         let now = self.set_now().instant;
         for (meta, slot) in meta[..count].iter().zip(self.scratch.chunks(SLOT)) {
             let payload = &slot[..meta.len];
@@ -288,7 +299,7 @@ impl World {
     }
 
     /// Sends what came of something, and lets new relay sockets be read.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.wires.flush();
         for (relay, socket) in self.wires.take_opened() {
             let reading = spawn_local(read_relay(relay, socket, self.itself.clone()));
@@ -297,7 +308,8 @@ impl World {
         }
     }
 
-    fn set_now(&mut self) -> Now {
+    /// Reads the clock for what is handled next.
+    pub(super) fn set_now(&mut self) -> Now {
         let now = Now {
             instant: clock::now(),
             unix: clock::unix_time(),
@@ -344,170 +356,11 @@ fn receive(
     state.recv(socket, &mut slots, meta)
 }
 
-/// The receiving half of a connection.
-struct Connection {
-    number: u64,
-    client: Client,
-    tcp: Rc<TcpStream>,
-    tls: Option<Tls>,
-    /// The beginning of a frame whose rest is to come.
-    begun: Vec<u8>,
-    wake: Rc<Notify>,
-    world: Shared,
-    _pass: Arc<Pass>,
-}
-
-/// Why a connection ends.
-#[derive(Debug, thiserror::Error)]
-enum End {
-    #[error("the client closed it")]
-    Closed,
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Tls(#[from] rustls::Error),
-    #[error(transparent)]
-    Frame(#[from] frames::NotAFrame),
-}
-
-fn take_over(arrival: Arrival, number: u64, world: &Shared) -> io::Result<Connection> {
-    let Arrival { tcp, tls, pass } = arrival;
-    let tcp = Rc::new(TcpStream::from_std(tcp)?);
-    let tls = tls.map(|tls| Rc::new(RefCell::new(tls)));
-    let client = Client {
-        way: Way::Stream(number),
-        remote: tcp.peer_addr()?,
-        local: tcp.local_addr()?.ip(),
-    };
-    let stream = Stream::new(client, Rc::clone(&tcp), tls.clone(), clock::now());
-    let wake = Rc::clone(&stream.wake);
-    world.borrow_mut().wires.streams.insert(number, stream);
-    Ok(Connection {
-        number,
-        client,
-        tcp,
-        tls,
-        begun: Vec::new(),
-        wake,
-        world: Rc::clone(world),
-        _pass: pass,
-    })
-}
-
-impl Connection {
-    async fn serve(mut self) {
-        let end = self.converse().await;
-        debug!(%end, "a connection ends");
-        let world = &mut *self.world.borrow_mut();
-        world.wires.end_stream(self.number);
-        world.machine.handle_gone(&self.client, &mut world.wires);
-        world.finish();
-    }
-
-    async fn converse(&mut self) -> End {
-        // Behind the handshake of TLS the first message may have come already.
-        if let Err(end) = self.handle(0) {
-            return end;
-        }
-        loop {
-            let pending = match self.world.borrow().wires.streams.get(&self.number) {
-                Some(stream) => stream.pending(),
-                None => return End::Closed,
-            };
-            let tcp = Rc::clone(&self.tcp);
-            let read = tokio::select! {
-                readable = tcp.readable() => readable.map_err(End::Io).and_then(|()| self.read()),
-                writable = tcp.writable(), if pending => {
-                    self.world.borrow_mut().wires.flush_stream(self.number);
-                    writable.map_err(End::Io)
-                }
-                () = self.wake.notified() => Ok(()),
-            };
-            if let Err(end) = read {
-                return end;
-            }
-        }
-    }
-
-    /// Reads what there is.
-    fn read(&mut self) -> Result<(), End> {
-        let begun = self.begun.len();
-        let read = {
-            let world = &mut *self.world.borrow_mut();
-            let room = match self.tls {
-                // Plain frames go on where the last one was cut.
-                None => &mut world.scratch[begun..],
-                Some(_) => &mut world.scratch[..],
-            };
-            match self.tcp.try_read(&mut room[..SLOT]) {
-                Ok(0) => return Err(End::Closed),
-                Ok(read) => read,
-                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(cause) => return Err(cause.into()),
-            }
-        };
-        self.handle(read)
-    }
-
-    /// Handles `read` new bytes in the scratch space.
-    fn handle(&mut self, read: usize) -> Result<(), End> {
-        let world = Rc::clone(&self.world);
-        let world = &mut *world.borrow_mut();
-        match self.tls.clone() {
-            None => self.take_frames(world, read)?,
-            Some(tls) => {
-                let sealed = world.scratch[..read].to_vec();
-                let mut sealed = &sealed[..];
-                loop {
-                    let mut tls = tls.borrow_mut();
-                    tls.read_tls(&mut sealed)?;
-                    let state = tls.process_new_packets()?;
-                    let mut left = state.plaintext_bytes_to_read();
-                    while left > 0 {
-                        let begun = self.begun.len();
-                        let room = &mut world.scratch[begun..begun + left.min(SLOT)];
-                        let opened = tls.reader().read(room)?;
-                        left -= opened;
-                        // Answers are sealed by the same connection only afterwards.
-                        self.take_frames(world, opened)?;
-                    }
-                    if state.peer_has_closed() {
-                        return Err(End::Closed);
-                    }
-                    if sealed.is_empty() {
-                        break;
-                    }
-                }
-            }
-        }
-        world.finish();
-        Ok(())
-    }
-
-    /// Handles the frames in the scratch space: what was begun before, and `read` bytes more.
-    fn take_frames(&mut self, world: &mut World, read: usize) -> Result<(), End> {
-        let begun = self.begun.len();
-        world.scratch[..begun].copy_from_slice(&self.begun);
-        self.begun.clear();
-        let now = world.set_now();
-        let World {
-            machine,
-            wires,
-            scratch,
-            ..
-        } = world;
-        let mut rest = &scratch[..begun + read];
-        loop {
-            let longest = match machine.serves(&self.client) {
-                true => LONGEST,
-                false => LONGEST_OF_STRANGER,
-            };
-            match frames::take(&mut rest, longest)? {
-                Some(frame) => machine.handle_client(&self.client, frame, now, wires),
-                None => break,
-            }
-        }
-        self.begun.extend_from_slice(rest);
-        Ok(())
-    }
+/// Returns how many files the system lets this program have open, where it can be told.
+fn open_files() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
