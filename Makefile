@@ -78,6 +78,7 @@ bench-lab: setup-lab
 bench-connect: setup-lab
 	@if { command -v chromium && command -v node && command -v npm; } >/dev/null; then npm install --silent --prefix tests/lab/chromium; fi
 	@tests/lab/connect.py $(CASES) || [ $$? = 77 ]
+	@tests/lab/turn_bench.py
 
 fuzz:
 	@cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \

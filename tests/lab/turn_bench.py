@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """turn_bench.py - packets relayed a CPU second: the TURN server of nonstop-server beside coturn.
 
-  turn_bench.py [--server target/release/nonstop-server] [--seconds 8] [--rounds 3]
+  turn_bench.py [--server target/release/nonstop-server] [--seconds 5] [--rounds 3] [--only UDP]
 
 Needs coturn (Debian: apt-get install coturn), no root and no lab: everything is on loopback. Both
 servers get the same clients, peers and packets, one after the other, in turns. A client sends
@@ -30,6 +30,7 @@ import time
 
 sys.dont_write_bytecode = True
 import bench
+from parties import programs
 
 HOST, SECRET, COOKIE = "127.0.0.1", "north", 0x2112A442
 PACKET, FRAMES, BURST = 1000, 30, 6
@@ -214,8 +215,8 @@ def measure(name, program, transport, pattern, count, seconds):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--server", default=f"{bench.BENCH}/../release/nonstop-server")
-    options.add_argument("--seconds", type=float, default=8)
+    options.add_argument("--server", default=f"{programs()}/nonstop-server")
+    options.add_argument("--seconds", type=float, default=5)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--only", default="", help="run only the cases whose name contains this")
     options = options.parse_args()

@@ -3,7 +3,8 @@
 //! ```text
 //!            doors (how many)          connection (join, pace, silence)
 //! listener ──────┴──────▶ http ──────────────┴──────────────▶ reception: rooms (pure)
-//!                           └─▶ pages, health                      └─▶ outbox of each connection
+//!     │                     └─▶ pages, health                      └─▶ outbox of each connection
+//!     └─▶ turn: a thread that relays packets for those without a direct path
 //! ```
 //!
 //! It never sees what is in a sealed payload, keeps nothing on disk, and of a room's admission

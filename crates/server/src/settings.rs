@@ -280,10 +280,47 @@ mod tests {
             (vec!["--mesh-limit", "0"], "mesh-limit"),
             (vec!["--max-participants", "201"], "max-participants"),
             (vec!["--ice-server", "http://x"], "http://x is not"),
+            (vec!["--turn-ports", "9-1"], "turn-ports"),
+            (vec!["--turn-max-kbps", "0"], "turn-max-kbps"),
+            (vec!["--turn-relay-ip", "::1,::2"], "turn-relay-ip"),
         ] {
             let error = parse(&arguments).into_config().unwrap_err();
             assert!(format!("{error:#}").contains(words), "{error:#}");
         }
+    }
+
+    #[test]
+    fn it_relays_unless_somebody_else_does_or_it_is_told_not_to() {
+        let turn = |arguments: &[&str]| parse(arguments).into_config().unwrap().turn;
+        assert_eq!(turn(&[]), Some(nonstop_server::TurnConfig::default()));
+        assert_eq!(turn(&["--no-turn"]), None);
+        assert_eq!(turn(&["--ice-server", "turn:t.example.org"]), None);
+    }
+
+    #[test]
+    fn the_relay_is_set_up_by_flags_or_by_a_table() {
+        let file = file(
+            "turn_secret = 's'\n[turn]\nlisten = ['0.0.0.0:3478']\nhost = 'a.example:3478'\n\
+             external_ip = ['198.51.100.1/10.0.0.1']\nrelay_ip = ['10.0.0.1']\nports = '50000-50009'\n\
+             private_peers = true\npeer = ['10.0.0.0/8']\nmax_allocations = 5\nmax_kbps = 800",
+        );
+        let path = file.path().to_str().unwrap();
+        let turn = parse(&["--config", path, "--turn-max-allocations", "6"]);
+        let turn = turn.into_config().unwrap().turn.unwrap();
+        assert_eq!(turn.secret.as_deref(), Some("s"));
+        assert_eq!(turn.listen, ["0.0.0.0:3478".parse().unwrap()]);
+        assert_eq!(turn.host, Some("a.example:3478".parse().unwrap()));
+        assert_eq!(turn.external, ["198.51.100.1/10.0.0.1".parse().unwrap()]);
+        assert_eq!(
+            turn.relay_addresses,
+            ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
+        );
+        assert_eq!(turn.ports, 50000..=50009);
+        assert!(turn.private_peers);
+        assert_eq!(turn.peers, ["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(turn.limits.allocations, 6);
+        assert_eq!(turn.limits.bytes_per_participant.per_second, 100_000.0);
+        assert!(!format!("{turn:?}").contains("\"s\""));
     }
 
     fn parse(arguments: &[&str]) -> Arguments {

@@ -26,7 +26,7 @@ pub(crate) const CHANNEL_HEADER: usize = 4;
 /// quarter. Older clients use the rest.
 pub(crate) const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x7ffe;
 
-/// What a request must understand of us, by the first attribute that we do not understand.
+/// The attributes that have to be understood, and are.
 const KNOWN: [AttributeType; 12] = [
     Username::TYPE,
     Realm::TYPE,
