@@ -114,6 +114,8 @@ async fn packets_of_every_length_pass_both_ways_over_every_protocol() {
         let mut other = Tried::start(coturn.config(RelayProtocol::Udp));
         let (here, there) = (one.allocated().await, other.allocated().await);
         other.relay.permit(here.ip());
+        // The relay lets nothing through before it has heard of that.
+        sleep(Duration::from_millis(100)).await;
         // The first ones go as indications, behind the request for their permission, and the
         // rest through a channel.
         for length in 1..=41_u8 {

@@ -14,6 +14,7 @@ use crate::mesh::tls::Tls;
 
 mod coturn;
 mod hostile;
+mod own_server;
 mod proxy;
 
 /// Long enough for any machine; only a failing test waits for it.
