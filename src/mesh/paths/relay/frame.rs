@@ -68,7 +68,7 @@ impl Frames {
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, NoFrame> {
         let rest = &self.buffer[self.taken..];
         let Some((&[first, _, high, low], _)) = rest.split_first_chunk() else {
-            let plausible = rest.first().is_none_or(|first| *first < 0x50);
+            let plausible = matches!(rest.first(), None | Some(0x00..=0x03 | 0x40..=0x4f));
             return if plausible { Ok(None) } else { Err(NoFrame) };
         };
         // What a web server says to us would else be a very long packet from channel 0x4854.

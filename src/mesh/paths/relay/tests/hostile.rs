@@ -153,7 +153,14 @@ where
     F: Future<Output = ()> + Send + 'static,
     A: Fn(TcpStream) -> F + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    over_listener(TcpListener::bind("127.0.0.1:0").await.unwrap(), act)
+}
+
+fn over_listener<F, A>(listener: TcpListener, act: A) -> (SocketAddr, Running)
+where
+    F: Future<Output = ()> + Send + 'static,
+    A: Fn(TcpStream) -> F + Send + 'static,
+{
     let address = listener.local_addr().unwrap();
     let running = run(async move {
         let mut served = tokio::task::JoinSet::new();
@@ -345,12 +352,15 @@ async fn serve(stream: &mut TcpStream, pretender: &mut Pretender, messages: usiz
 #[tokio::test]
 async fn sound_passes_a_throttled_stream_in_time_and_stale_pictures_never_enter_it() {
     let (tell, mut told) = mpsc::channel(4096);
-    let (address, _running) = over_tcp(move |mut stream| {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // As on a real network: segments as small as packets, and little room at the other end, or
+    // what waits there would count as time on the way. Streams inherit both.
+    let socket = socket2::SockRef::from(&listener);
+    socket.set_tcp_mss(536).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let (address, _running) = over_listener(listener, move |mut stream| {
         let tell = tell.clone();
         async move {
-            socket2::SockRef::from(&stream)
-                .set_recv_buffer_size(4096)
-                .unwrap();
             let mut pretender = Pretender::new(Trick::None);
             // Two to allocate, one to permit and one to bind.
             serve(&mut stream, &mut pretender, 4).await;
@@ -366,8 +376,7 @@ async fn sound_passes_a_throttled_stream_in_time_and_stale_pictures_never_enter_
                 sleep(Duration::from_millis(20)).await;
             }
         }
-    })
-    .await;
+    });
     let mut tried = Tried::start(config(server(address, RelayProtocol::Tcp)));
     tried.allocated().await;
     let there: SocketAddr = "192.0.2.9:9".parse().unwrap();
