@@ -9,9 +9,9 @@ use std::{
 
 use nonstop::{
     call::{
-        CallView, Cause, Commands, DeviceLists, History, Joining, LobbyView, Notice, NoticeAction,
-        NoticeKind, NoticeLevel, Participant, PauseReason, Picture, Quality, Sample, Screen,
-        SelfView, Side, Stage, View,
+        Attempt, CallView, Cause, Commands, DeviceLists, History, Joining, LobbyView, Mark, Notice,
+        NoticeAction, NoticeKind, NoticeLevel, Obstacle, Participant, PauseReason, Picture,
+        Quality, Sample, Screen, SelfView, Side, Stage, TrialStep, TrialView, Trying, View,
     },
     clock,
     config::{Appearance, RecentMeeting, Settings},
@@ -21,7 +21,8 @@ use nonstop::{
 };
 use nonstop_rate::Bitrate;
 
-const SCREENS: &str = "lobby lobby-new lobby-off lobby-joining lobby-notices \
+const SCREENS: &str = "lobby lobby-new lobby-off lobby-joining lobby-notices trial trial-running \
+    call-connecting call-relayed \
     call1 call2 call3 call4 call5 call-avatars call-trouble call-server call-slow notices settings \
     connections2 connections5";
 const LINK: &str = "https://meet.example.org/standup#AAAAAAAAAAAAAAAAAAAAAA";
@@ -123,6 +124,43 @@ fn view(screen: &str) -> Option<View> {
             });
         }
         "lobby-notices" => view.notices = notices(),
+        "trial" => view.trial = Some(trial(false)),
+        "trial-running" => view.trial = Some(trial(true)),
+        "call-connecting" => {
+            view.screen = call(4);
+            let attempts = [
+                (Stage::Connecting, Some(Trying::Direct), None),
+                (Stage::Connecting, Some(Trying::Relay), None),
+                (Stage::Connecting, Some(Trying::RelayTls), None),
+                (Stage::Failed, None, Some(Obstacle::OnlyTheWeb)),
+            ];
+            let mut attempts = attempts.into_iter();
+            change(&mut view, |person| {
+                if let Some((stage, trying, obstacle)) = attempts.next() {
+                    person.stage = stage;
+                    person.picture = None;
+                    person.attempt = Attempt {
+                        trying,
+                        obstacle,
+                        ..Attempt::default()
+                    };
+                }
+            });
+        }
+        "call-relayed" => {
+            view.screen = call(1);
+            change(&mut view, |person| {
+                person.path = "turn-tls".into();
+                person.attempt.udp_blocked = Side::Ours;
+            });
+            view.notices = vec![Notice {
+                id: 1,
+                level: NoticeLevel::Warning,
+                kind: NoticeKind::Network,
+                text: "This network blocks UDP: connected through TLS. Expect less quality.".into(),
+                actions: Vec::new(),
+            }];
+        }
         "call1" => view.screen = call(0),
         "call2" | "connections2" => view.screen = call(1),
         "call3" => view.screen = call(2),
@@ -186,6 +224,42 @@ fn view(screen: &str) -> Option<View> {
     Some(view)
 }
 
+/// Makes a connection test that has found UDP blocked, or is on the way to it.
+fn trial(running: bool) -> TrialView {
+    let step = |mark, title, words: &str| TrialStep {
+        mark,
+        title,
+        words: words.into(),
+    };
+    let speed = match running {
+        true => step(Mark::Waiting, "Speed", "trying…"),
+        false => step(
+            Mark::Good,
+            "Speed",
+            "at least 2.1 Mbit/s up and down, through a relay over TLS",
+        ),
+    };
+    TrialView {
+        host: "meet.example.org".into(),
+        running,
+        mark: if running { Mark::Waiting } else { Mark::Fair },
+        summary: match running {
+            true => "Testing the way to meet.example.org…",
+            false => "UDP is blocked here. Calls go through a relay over TLS; expect less quality.",
+        }
+        .into(),
+        steps: vec![
+            step(Mark::Good, "Meeting server", "reached in 45 ms"),
+            step(Mark::Bad, "UDP", "blocked here: nothing comes back"),
+            step(Mark::Bad, "Relay over UDP", "the relay did not answer"),
+            step(Mark::Skipped, "Relay over TCP", "not offered by the meeting server"),
+            step(Mark::Good, "Relay over TLS", "works, 51 ms"),
+            speed,
+        ],
+        note: (!running).then_some("Measured in a loop: what is sent to the relay comes back to this computer. So it is the slower of the two directions, and both may carry more: the test sends little."),
+    }
+}
+
 fn change(view: &mut View, change: impl FnMut(&mut Participant)) {
     if let Screen::Call(call) = &mut view.screen {
         call.participants.iter_mut().for_each(change);
@@ -213,6 +287,7 @@ fn call(others: usize) -> Screen {
             level: 0.0,
             speaking: false,
             stage: Stage::Connected,
+            attempt: Attempt::default(),
             path: paths[index].into(),
             quality: qualities[index],
             cause: causes[index],

@@ -252,7 +252,10 @@ impl Reporter {
                     LinkNews::VideoResumed => format!("Pictures go to {name} again."),
                     LinkNews::PicturesPaused(_) => format!("{name} sends no pictures at present."),
                     LinkNews::PicturesResumed => format!("{name} sends pictures again."),
-                    LinkNews::FirstAudio { .. } | LinkNews::Strain(_) | LinkNews::Stats(_) => {
+                    LinkNews::FirstAudio { .. }
+                    | LinkNews::Strain(_)
+                    | LinkNews::Ways(_)
+                    | LinkNews::Stats(_) => {
                         return None;
                     }
                 }

@@ -28,6 +28,7 @@
 //! ```
 
 pub mod call;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod demo;

@@ -10,9 +10,11 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use nonstop::{
-    call::{self, Command, Session, SessionConfig, new_meeting_link},
-    clock,
-    config::{Arguments, Chosen, Loaded, ServeArguments, SettingsError, SettingsFile},
+    call::{self, Command, Session, SessionConfig, meeting_beside, new_meeting_link},
+    check, clock,
+    config::{
+        Arguments, CheckArguments, Chosen, Loaded, ServeArguments, SettingsError, SettingsFile,
+    },
     demo, devices, headless, stop, ui,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
             runtime.block_on(headless::call(*arguments))?;
             Ok(())
         }),
+        Some(Chosen::Check(arguments)) => return check_connection(arguments),
         Some(Chosen::Devices { json }) => list_devices(json),
         Some(Chosen::Demo(arguments)) => with_runtime(|runtime| {
             runtime.block_on(demo::run(arguments))?;
@@ -74,7 +77,7 @@ fn install_tls() {
 }
 
 /// Gives `work` a runtime and ends that within bounds, whatever its threads are still at.
-fn with_runtime(work: impl FnOnce(&Runtime) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn with_runtime<T>(work: impl FnOnce(&Runtime) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let runtime = Builder::new_multi_thread()
         .thread_name("runtime")
         .enable_all()
@@ -143,15 +146,17 @@ fn has_display() -> bool {
             .any(set)
 }
 
+/// Returns the meeting server of the settings, if they name one.
+fn remembered_server() -> Option<String> {
+    let loaded = SettingsFile::usual()?.load();
+    if let Some(trouble) = loaded.trouble {
+        eprintln!("{trouble}");
+    }
+    loaded.settings.server
+}
+
 fn new(server: Option<String>) -> ExitCode {
-    let remembered = || {
-        let loaded = SettingsFile::usual()?.load();
-        if let Some(trouble) = loaded.trouble {
-            eprintln!("{trouble}");
-        }
-        loaded.settings.server
-    };
-    let Some(server) = server.or_else(remembered) else {
+    let Some(server) = server.or_else(remembered_server) else {
         eprintln!(
             "nonstop: a meeting link needs a meeting server. Name one with --server URL, or in the settings of the window. \
              Without any, \"New meeting\" in the window hosts the meeting on this computer while it is open."
@@ -166,6 +171,40 @@ fn new(server: Option<String>) -> ExitCode {
         Err(error) => {
             eprintln!("nonstop: {error}.");
             ExitCode::from(WRONG_USE)
+        }
+    }
+}
+
+fn check_connection(arguments: CheckArguments) -> ExitCode {
+    let link = match (&arguments.link, arguments.server.or_else(remembered_server)) {
+        (Some(link), _) => meeting_beside(link),
+        (None, Some(server)) => new_meeting_link(&server),
+        (None, None) => {
+            eprintln!(
+                "nonstop: there is no meeting server to test. Name one with --server URL or by a meeting link, or in the settings of the window."
+            );
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    let link = match link {
+        Ok(link) => link,
+        Err(error) => {
+            eprintln!("nonstop: {error}.");
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    let outcome = with_runtime(|runtime| {
+        let mut out = io::stdout();
+        let checked = check::check(link, arguments.proxy, &mut out, arguments.json);
+        let report = runtime.block_on(checked);
+        Ok(report.context("what was found could not be printed")?.works)
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("nonstop: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

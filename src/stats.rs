@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     call::{Entry, Happening, NoticeLevel},
     media::Size,
-    mesh::{End, LinkNews, LinkStats, Suspicion},
+    mesh::{End, LinkNews, LinkStats, RelayState, Suspicion},
 };
 
 /// Returns the line for an entry, without its end. `start` is when the process began.
@@ -146,6 +146,14 @@ enum Event<'a> {
         up: u32,
         down: u32,
     },
+    /// What a link tries, and what the network lets through: whether UDP works, and relays over
+    /// UDP, TCP and TLS.
+    Ways {
+        peer: ParticipantId,
+        checking: Vec<String>,
+        udp: Option<bool>,
+        relays: [&'static str; 3],
+    },
     /// Figures are lines of their own; this stands for none.
     #[serde(skip)]
     Figures,
@@ -257,7 +265,22 @@ fn link_event(peer: ParticipantId, news: &LinkNews, since_start_ms: u64) -> Even
             up: strain.up,
             down: strain.down,
         },
+        LinkNews::Ways(ways) => Event::Ways {
+            peer,
+            checking: ways.checking.iter().map(ToString::to_string).collect(),
+            udp: ways.reach.udp,
+            relays: ways.reach.relays.map(relay_state),
+        },
         LinkNews::Stats(_) => Event::Figures,
+    }
+}
+
+fn relay_state(state: RelayState) -> &'static str {
+    match state {
+        RelayState::NotOffered => "not_offered",
+        RelayState::Failed => "failed",
+        RelayState::Trying => "trying",
+        RelayState::Works => "works",
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     config::{Settings, SettingsError},
     latest::{Latest, Reader},
     media::audio::{Audio, AudioState},
-    mesh::{Mesh, MeshCommand, MeshConfig, MeshEvent, ProxyChoice},
+    mesh::{Mesh, MeshCommand, MeshConfig, MeshEvent, ProxyChoice, Trial, TrialConfig, TrialNews},
 };
 
 /// How often meters are looked at: twenty times a second looks steady, and a view painted more
@@ -45,6 +45,7 @@ pub(super) struct Driver {
     events: Option<mpsc::Receiver<MeshEvent>>,
     to_say: VecDeque<MeshCommand>,
     hosting: Option<Hosting>,
+    trial: Option<Trial>,
     work: JoinSet<Done>,
     to_save: Option<Settings>,
     saving: bool,
@@ -68,6 +69,7 @@ enum Fact {
     Command(Option<Command>),
     Said,
     Mesh(Option<MeshEvent>),
+    Trial(Option<TrialNews>),
     Done(Done),
     Tick,
 }
@@ -101,6 +103,7 @@ impl Driver {
             events: None,
             to_say: VecDeque::new(),
             hosting: None,
+            trial: None,
             work: JoinSet::new(),
             to_save: None,
             saving: false,
@@ -127,12 +130,14 @@ impl Driver {
                 () = say(&self.mesh, &mut self.to_say) => Fact::Said,
                 // 4. What the mesh has to tell.
                 event = hear(&mut self.events) => Fact::Mesh(event),
-                // 5. What was begun earlier is done.
+                // 5. A dozen words of a test.
+                news = find(&mut self.trial) => Fact::Trial(news),
+                // 6. What was begun earlier is done.
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => match done {
                     Ok(done) => Fact::Done(done),
                     Err(_) => continue,
                 },
-                // 6. Meters can wait: the others come seldom enough not to starve them.
+                // 7. Meters can wait: the others come seldom enough not to starve them.
                 _ = tick.tick() => Fact::Tick,
             };
             if !self.handle(fact) {
@@ -160,6 +165,12 @@ impl Driver {
                 self.forget_mesh();
                 let end = crate::mesh::End::Unreachable("the mesh is gone".to_owned());
                 self.state.handle_mesh(MeshEvent::Ended(end), now);
+            }
+            Fact::Trial(news) => {
+                if matches!(news, None | Some(TrialNews::Over)) {
+                    self.trial = None;
+                }
+                self.state.handle_trial(news.unwrap_or(TrialNews::Over));
             }
             Fact::Done(done) => self.handle_done(done),
             Fact::Tick => {
@@ -227,6 +238,10 @@ impl Driver {
                     (self.to_say).retain(|word| !matches!(word, MeshCommand::View(_)));
                     self.to_say.push_back(MeshCommand::View(sizes));
                 }
+                Effect::StartTrial { link, proxy } => {
+                    self.trial = Some(Trial::start(TrialConfig { link, proxy }));
+                }
+                Effect::StopTrial => self.trial = None,
                 Effect::Strain(strain) => {
                     (self.to_say).retain(|word| !matches!(word, MeshCommand::Strain(_)));
                     self.to_say.push_back(MeshCommand::Strain(strain));
@@ -379,6 +394,14 @@ async fn say(mesh: &Option<Mesh>, words: &mut VecDeque<MeshCommand>) {
 async fn hear(events: &mut Option<mpsc::Receiver<MeshEvent>>) -> Option<MeshEvent> {
     match events {
         Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for what the test finds next; never returns while there is none.
+async fn find(trial: &mut Option<Trial>) -> Option<TrialNews> {
+    match trial {
+        Some(trial) => trial.next().await,
         None => std::future::pending().await,
     }
 }

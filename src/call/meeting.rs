@@ -35,6 +35,14 @@ pub fn new_meeting_link(server: &str) -> Result<MeetingLink, MeetingError> {
     meeting_link_on(host, protected)
 }
 
+/// Makes the link of a new meeting on the server of another one.
+///
+/// # Errors
+/// Fails where this computer has no source of randomness.
+pub fn meeting_beside(link: &MeetingLink) -> Result<MeetingLink, MeetingError> {
+    meeting_link_on(link.host(), link.protected())
+}
+
 /// Makes the link of a new meeting on a host.
 pub(super) fn meeting_link_on(host: &str, protected: bool) -> Result<MeetingLink, MeetingError> {
     let mut dice = [0; 4];

@@ -24,6 +24,7 @@ use crate::{
     mesh::PathPolicy,
 };
 
+mod attempt;
 mod camera;
 mod diary;
 mod driver;
@@ -36,13 +37,17 @@ mod person;
 mod quality;
 mod slowness;
 mod state;
+mod trial;
 mod view;
 mod words;
 
+pub use attempt::{Attempt, Obstacle, Trying};
 pub use diary::{Entry, Happening};
 pub use history::{HISTORY_SPAN, History, Sample};
 pub use invitation::Invitation;
-pub use meeting::{MeetingError, new_meeting_link};
+pub use meeting::{MeetingError, meeting_beside, new_meeting_link};
+pub(crate) use trial::Trial;
+pub use trial::{Mark, RelayReport, TrialReport, TrialStep, TrialView};
 pub use view::{
     CallView, Cause, Command, DeviceLists, Joining, LobbyView, Notice, NoticeAction, NoticeKind,
     NoticeLevel, Participant, PauseReason, Picture, Quality, Screen, SelfView, Side, Stage, View,

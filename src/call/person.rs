@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use nonstop_wire::{MAX_PERSON_NAME, ParticipantId, ParticipantState, PauseReason as Why, Strain};
 
 use super::{
-    History, Participant, PauseReason, Picture, Sample, Side, Stage,
+    Attempt, History, Participant, PauseReason, Picture, Sample, Side, Stage,
     quality::{Circumstances, Judgement, QualityMeter},
     slowness::Witness,
 };
 use crate::{
     latest::Reader,
     media::{Size, audio::VoiceStats},
-    mesh::{LinkNews, LinkStats},
+    mesh::{LinkNews, LinkStats, Path, Ways},
 };
 
 /// A voice louder than this is somebody speaking: −42 dB on the meter, under quiet speech and over
@@ -43,7 +43,8 @@ pub(super) struct Person {
     level: f32,
     speaking: Speaking,
     stage: Stage,
-    path: String,
+    path: Option<Path>,
+    ways: Ways,
     meter: QualityMeter,
     judgement: Judgement,
     strain: Option<Strain>,
@@ -74,7 +75,8 @@ impl Person {
             level: 0.0,
             speaking: Speaking::default(),
             stage: Stage::Connecting,
-            path: String::new(),
+            path: None,
+            ways: Ways::default(),
             meter: QualityMeter::default(),
             judgement: Judgement::default(),
             strain: None,
@@ -109,10 +111,11 @@ impl Person {
     pub(super) fn handle_news(&mut self, news: &LinkNews, now: Instant) {
         match news {
             LinkNews::Connected { path, .. } => {
-                self.path = path.to_string();
+                self.path = Some(*path);
                 self.stage = Stage::Connected;
             }
-            LinkNews::PathChanged(path) => self.path = path.to_string(),
+            LinkNews::PathChanged(path) => self.path = Some(*path),
+            LinkNews::Ways(ways) => self.ways.clone_from(ways),
             LinkNews::Interrupted if self.stage == Stage::Connected => {
                 self.stage = Stage::Reconnecting { since: now };
             }
@@ -153,6 +156,16 @@ impl Person {
         moved || before != (self.stage, self.has_picture, self.speaking.on)
     }
 
+    /// Returns what is tried, and what is in the way.
+    pub(super) fn attempt(&self) -> Attempt {
+        Attempt::read(&self.ways, self.path)
+    }
+
+    /// Returns how packets travel, where they do now.
+    pub(super) fn path(&self) -> Option<Path> {
+        self.path.filter(|_| self.stage == Stage::Connected)
+    }
+
     /// Returns what both ends know of how the connection to them suffers; nothing while it is not
     /// up.
     pub(super) fn witness(&self) -> Option<Witness> {
@@ -182,7 +195,8 @@ impl Person {
             level: self.level,
             speaking: self.speaking.on,
             stage: self.stage,
-            path: self.path.clone(),
+            attempt: self.attempt(),
+            path: self.path.map(|path| path.to_string()).unwrap_or_default(),
             quality: self.judgement.quality,
             cause: self.judgement.cause,
             side: Side::Unknown,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::History;
+use super::{Attempt, History, TrialView};
 use crate::{
     config::Settings,
     latest::Reader,
@@ -27,6 +27,8 @@ pub struct View {
     pub devices: DeviceLists,
     /// The settings as they are in force (and saved).
     pub settings: Settings,
+    /// The connection test, while it is shown.
+    pub trial: Option<TrialView>,
 }
 
 /// Which screen is shown.
@@ -145,6 +147,8 @@ pub struct Participant {
     pub speaking: bool,
     /// How the connection to them is.
     pub stage: Stage,
+    /// What is tried to reach them, and what is in the way.
+    pub attempt: Attempt,
     /// How packets travel: "direct", "turn-udp", …; empty until connected.
     pub path: String,
     /// How good the connection is.
@@ -276,6 +280,8 @@ pub enum NoticeKind {
     Presence,
     /// A connection is slow.
     Connection,
+    /// This network lets little through.
+    Network,
     /// Settings could not be saved or read.
     Settings,
 }
@@ -300,6 +306,13 @@ pub enum Command {
     Join(String),
     /// Leave the call, or stop joining.
     Leave,
+    /// Test the way to the server of this meeting link (text as pasted), or to the one in the
+    /// settings where there is no link.
+    TestConnection(Option<String>),
+    /// Stop the connection test; what was found stays on the screen.
+    StopTest,
+    /// Put the connection test away.
+    EndTest,
     /// Turn the microphone on or off.
     SetMicrophone(bool),
     /// Turn the camera on or off.

@@ -5,7 +5,11 @@ use nonstop_wire::{ErrorCode, LinkError, ParticipantId};
 use super::{
     NoticeAction, NoticeKind, NoticeLevel, notices::Words, quality::Suffering, slowness::Slow,
 };
-use crate::{config::SettingsError, media::DeviceTrouble, mesh::Suspicion};
+use crate::{
+    config::SettingsError,
+    media::DeviceTrouble,
+    mesh::{Path, Suspicion},
+};
 
 use NoticeAction::{GoOn, OpenSettings, TryAgain};
 
@@ -217,6 +221,16 @@ pub(super) fn not_opened(why: &str) -> Words {
     )
 }
 
+/// Says why the connection could not be tested.
+pub(super) fn not_tested(why: &str) -> Words {
+    words(
+        NoticeLevel::Error,
+        NoticeKind::Meeting,
+        format!("The connection could not be tested: {why}."),
+        &[OpenSettings],
+    )
+}
+
 /// Says that a meeting hosted on this computer can be joined from this computer only.
 pub(super) fn nobody_else_can_reach() -> Words {
     words(
@@ -293,6 +307,20 @@ pub(super) fn slow(slow: Slow, ours: Suffering, name: &str) -> Words {
         ),
     };
     words(NoticeLevel::Warning, NoticeKind::Connection, text, &[])
+}
+
+/// Says that this network blocks UDP, and what is used in its place.
+pub(super) fn udp_blocked(path: Path) -> Words {
+    let through = match path {
+        Path::TurnTls => "TLS",
+        _ => "TCP",
+    };
+    words(
+        NoticeLevel::Warning,
+        NoticeKind::Network,
+        format!("This network blocks UDP: connected through {through}. Expect less quality."),
+        &[],
+    )
 }
 
 /// Says what an honest server does not do, what it means and what to do. `name` is what the

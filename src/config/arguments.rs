@@ -37,6 +37,8 @@ pub enum Chosen {
     },
     /// Join a meeting without a window
     Call(Box<CallArguments>),
+    /// Test the way to a meeting server, and what calls could use from here
+    Check(CheckArguments),
     /// List cameras, microphones and speakers
     Devices {
         /// Print JSON
@@ -101,6 +103,28 @@ pub struct CallArguments {
     /// Leave when standard input ends, so that a crashed parent leaves nobody behind.
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
+}
+
+/// How to test the way to a meeting server.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArguments {
+    /// A meeting link, whose server is tested; nobody in the meeting notices
+    #[arg(value_parser = MeetingLink::from_str)]
+    pub link: Option<MeetingLink>,
+    /// The meeting server, such as https://meet.example.org; without it and a link, the one in your settings
+    #[arg(long, value_name = "URL", conflicts_with = "link")]
+    pub server: Option<String>,
+    /// The HTTP proxy on the way out, as for a call
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub proxy: ProxyChoice,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How to hold a call on this computer.

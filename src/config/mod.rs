@@ -4,6 +4,10 @@ mod arguments;
 mod file;
 mod settings;
 
-pub use arguments::{Arguments, CallArguments, Chosen, DemoArguments, ServeArguments};
+pub use arguments::{
+    Arguments, CallArguments, CheckArguments, Chosen, DemoArguments, ServeArguments,
+};
 pub use file::{Loaded, SettingsError, SettingsFile};
 pub use settings::{Appearance, RecentMeeting, Settings};
+
+pub use crate::mesh::ProxyChoice;

@@ -28,10 +28,12 @@ mod recording;
 mod room;
 mod signalling;
 mod tls;
+mod trial;
 pub mod uplink;
 
 pub use driver::{Me, Mesh, MeshConfig};
 pub use link::LinkStats;
 pub use news::{End, LinkNews, MeshCommand, MeshEvent, Suspicion};
-pub use paths::{Path, PathPolicy};
+pub use paths::{Path, PathPolicy, Reach, RelayState, Ways};
 pub use proxy::{NoProxy, Proxy, ProxyChoice};
+pub use trial::{Offers, Trial, TrialConfig, TrialNews};

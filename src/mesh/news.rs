@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState, PauseReason, Strain};
 
-use super::{LinkStats, Me, Path};
+use super::{LinkStats, Me, Path, Ways};
 use crate::{
     latest::Reader,
     media::{Size, VideoFrame, audio::VoiceStats},
@@ -113,6 +113,8 @@ pub enum LinkNews {
     PicturesResumed,
     /// All their links do like this together, by their own account.
     Strain(Strain),
+    /// What is tried to reach them, and what this network lets through.
+    Ways(Ways),
     /// Figures, once a second.
     Stats(Box<LinkStats>),
 }

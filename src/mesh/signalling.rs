@@ -34,9 +34,10 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
+pub(super) use self::socket::ConnectError;
 use self::{
     backoff::Backoff,
-    socket::{ConnectError, Socket, connect},
+    socket::{Socket, connect},
 };
 use super::{End, proxy::Proxies};
 use crate::clock;
@@ -96,6 +97,27 @@ impl Default for Patience {
             answer: Duration::from_secs(3),
         }
     }
+}
+
+/// Joins once and leaves again, to see whether that works; returns when the welcome came. There is no limit on the time it takes
+/// but that of one attempt.
+///
+/// # Errors
+/// Names what went wrong, in words that a person can use.
+pub(super) async fn look_in(seat: &Seat) -> Result<(Welcome, Instant), ConnectError> {
+    let join = ClientMessage::Join {
+        version: PROTOCOL_VERSION,
+        room: seat.room.clone(),
+        admission: seat.admission.clone(),
+        participant: seat.me,
+        resume: None,
+    };
+    let (socket, welcome) = connect(&seat.url, &seat.proxies, join).await?;
+    let welcomed = clock::now();
+    if timeout(LEAVE_LIMIT, take_leave(socket)).await.is_err() {
+        tracing::debug!("the server did not take our leave in time");
+    }
+    Ok((welcome, welcomed))
 }
 
 /// What the server, or the way to it, has to tell.

@@ -190,7 +190,7 @@ impl App {
             settings: &mut self.settings,
             pictures: &mut self.pictures,
             commands: &self.commands,
-            covered: self.panel.is_some(),
+            covered: self.panel.is_some() || self.view.trial.is_some(),
         };
         let mut settings_wanted = match &self.view.screen {
             Screen::Lobby(lobby) => lobby::lobby_ui(

@@ -1,11 +1,44 @@
 //! What is said about a connection: plain words first, figures second.
 
-use crate::call::{Cause, Participant, PauseReason, Quality, Side, Stage};
+use std::borrow::Cow;
+
+use crate::call::{Cause, Obstacle, Participant, PauseReason, Quality, Side, Stage, Trying};
 
 /// Returns somebody's name, or a word for it until they said it.
 pub(super) fn name_of(participant: &Participant) -> &str {
     let name = participant.name.trim();
     if name.is_empty() { "Guest" } else { name }
+}
+
+/// Returns what a tile says while there is no connection yet, or none any more for long.
+pub(super) fn attempt_words(participant: &Participant) -> Cow<'static, str> {
+    let failed = participant.stage == Stage::Failed;
+    let attempt = &participant.attempt;
+    match (attempt.trying, attempt.obstacle) {
+        (_, Some(obstacle)) if failed => obstacle_words(participant, obstacle).into(),
+        _ if failed => "No connection. Still trying.".into(),
+        (Some(Trying::Direct), _) => "Connecting directly…".into(),
+        (Some(Trying::Relay), _) => "Trying a relay…".into(),
+        (Some(Trying::RelayTls), _) => "Trying a relay over TLS…".into(),
+        (None, _) => "Connecting…".into(),
+    }
+}
+
+/// Says what is in the way, and by that what would help.
+fn obstacle_words(participant: &Participant, obstacle: Obstacle) -> String {
+    let why = match obstacle {
+        Obstacle::NoRelay => "No direct way was found, and the meeting server offers no relay.",
+        Obstacle::UdpBlockedNoRelay => {
+            "This network blocks UDP, and the meeting server offers no relay."
+        }
+        Obstacle::OnlyTheWeb => {
+            "This network lets nothing but the web through, and the meeting server offers no relay over TLS."
+        }
+        Obstacle::RelayNotReached => {
+            "No direct way was found, and the meeting server's relay cannot be reached from here."
+        }
+    };
+    format!("No way to {} yet. {why}", name_of(participant))
 }
 
 /// Returns how packets travel, in words.
@@ -14,6 +47,7 @@ pub(super) fn path_words(participant: &Participant) -> String {
     let way = match participant.path.as_str() {
         "" => format!("Connected to {name}"),
         "direct" => format!("Direct to {name}"),
+        "turn-udp" => format!("To {name} through a relay over UDP"),
         "turn-tcp" => format!("To {name} through a relay over TCP"),
         "turn-tls" => format!("To {name} through a relay over TLS"),
         _ => format!("To {name} through a relay"),
@@ -21,6 +55,15 @@ pub(super) fn path_words(participant: &Participant) -> String {
     match participant.round_trip {
         Some(time) => format!("{way}, {} ms", time.as_millis()),
         None => way,
+    }
+}
+
+/// Returns why packets do not travel a better way, where that is known.
+pub(super) fn why_not_better(participant: &Participant) -> Option<String> {
+    match participant.attempt.udp_blocked {
+        Side::Unknown => None,
+        Side::Ours => Some("This network blocks UDP.".into()),
+        Side::Theirs => Some(format!("{}'s network blocks UDP.", name_of(participant))),
     }
 }
 
@@ -37,9 +80,8 @@ pub(super) fn quality_word(quality: Quality) -> &'static str {
 /// Returns how a connection is and why, in a few words: "Weak: their connection is slow".
 pub(super) fn verdict(participant: &Participant) -> String {
     let weak = match (participant.stage, participant.quality) {
-        (Stage::Connecting, _) => return "Connecting…".into(),
+        (Stage::Connecting | Stage::Failed, _) => return attempt_words(participant).into(),
         (Stage::Reconnecting { .. }, _) => return "Reconnecting…".into(),
-        (Stage::Failed, _) => return "No connection. Still trying.".into(),
         (Stage::Connected, Quality::Unknown) => return "Not known yet".into(),
         (Stage::Connected, Quality::Good) => return "Good".into(),
         (Stage::Connected, Quality::Fair) => "Weak",
@@ -107,7 +149,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::call::History;
+    use crate::call::{Attempt, History};
 
     const CAUSES: [Cause; 7] = [
         Cause::Paused,
@@ -129,6 +171,7 @@ mod tests {
             level: 0.0,
             speaking: false,
             stage: Stage::Connected,
+            attempt: Attempt::default(),
             path: "direct".into(),
             quality: Quality::Good,
             cause: None,
@@ -144,6 +187,11 @@ mod tests {
     fn the_path_is_said_in_words() {
         let mut participant = ada();
         assert_eq!(path_words(&participant), "Direct to Ada, 18 ms");
+        participant.path = "turn-udp".into();
+        assert_eq!(
+            path_words(&participant),
+            "To Ada through a relay over UDP, 18 ms"
+        );
         participant.path = "turn-tcp".into();
         participant.name = "  ".into();
         participant.round_trip = None;
@@ -188,6 +236,68 @@ mod tests {
             ..ada()
         };
         assert_eq!(verdict(&failed), "No connection. Still trying.");
+    }
+
+    #[test]
+    fn while_it_connects_it_says_what_is_tried_and_then_what_is_in_the_way() {
+        let tried = |stage, trying, obstacle| {
+            let participant = Participant {
+                stage,
+                attempt: Attempt {
+                    trying,
+                    obstacle,
+                    udp_blocked: Side::Unknown,
+                },
+                ..ada()
+            };
+            attempt_words(&participant).into_owned()
+        };
+        let connecting = |trying| tried(Stage::Connecting, trying, Some(Obstacle::NoRelay));
+        assert_eq!(connecting(None), "Connecting…");
+        assert_eq!(connecting(Some(Trying::Direct)), "Connecting directly…");
+        assert_eq!(connecting(Some(Trying::Relay)), "Trying a relay…");
+        assert_eq!(
+            connecting(Some(Trying::RelayTls)),
+            "Trying a relay over TLS…"
+        );
+        let failed = |obstacle| tried(Stage::Failed, Some(Trying::Direct), obstacle);
+        assert_eq!(failed(None), "No connection. Still trying.");
+        assert_eq!(
+            failed(Some(Obstacle::OnlyTheWeb)),
+            "No way to Ada yet. This network lets nothing but the web through, and the meeting server offers no relay over TLS."
+        );
+        for obstacle in [
+            Obstacle::NoRelay,
+            Obstacle::UdpBlockedNoRelay,
+            Obstacle::RelayNotReached,
+        ] {
+            let words = failed(Some(obstacle));
+            assert!(words.starts_with("No way to Ada yet. "), "{words}");
+            assert!(words.contains("relay"), "{words}");
+        }
+    }
+
+    #[test]
+    fn whose_network_blocks_udp_is_named_on_the_card() {
+        let blocked = |side| {
+            why_not_better(&Participant {
+                path: "turn-tcp".into(),
+                attempt: Attempt {
+                    udp_blocked: side,
+                    ..Attempt::default()
+                },
+                ..ada()
+            })
+        };
+        assert_eq!(blocked(Side::Unknown), None);
+        assert_eq!(
+            blocked(Side::Ours).as_deref(),
+            Some("This network blocks UDP.")
+        );
+        assert_eq!(
+            blocked(Side::Theirs).as_deref(),
+            Some("Ada's network blocks UDP.")
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     notices::Notices,
     shortcuts::Shortcut,
     theme::{self, TOKENS, space},
-    tile,
+    tile, trial,
     widgets::{self, Button, IconButton, Tone},
 };
 use crate::call::{Command, Invitation, Joining, LobbyView};
@@ -45,6 +45,12 @@ impl Lobby {
         }
         self.link.clear();
         self.tried = false;
+    }
+
+    /// Returns what stands in the field, if it is a whole link.
+    fn whole_link(&self) -> Option<String> {
+        let link = self.link.trim();
+        Invitation::read(link).ok().map(|_| link.to_owned())
     }
 
     fn offer(&self, clipboard: Option<&Clipboard>) -> Option<(String, Invitation)> {
@@ -118,6 +124,9 @@ pub(super) fn lobby_ui(
             state.body = Some(body.response.rect.height());
             ui.add_space(space::LARGE);
         });
+    if let Some(test) = &desk.view.trial {
+        trial::trial_ui(ui, test, state.whole_link().as_deref(), desk);
+    }
     settings_wanted
 }
 
@@ -360,6 +369,11 @@ fn way_in_ui(
     verdict_ui(ui, state);
     offer_ui(ui, state, clipboard, desk);
     recent_ui(ui, state, desk);
+    ui.add_space(space::HAIR);
+    let test = Button::new("Test my connection").tone(Tone::Quiet).small();
+    if test.show(ui).clicked() {
+        desk.send(Command::TestConnection(state.whole_link()));
+    }
 }
 
 /// Says where the pasted link leads, or what is wrong with it.

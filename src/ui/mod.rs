@@ -30,6 +30,7 @@ mod settings;
 mod shortcuts;
 mod theme;
 mod tile;
+mod trial;
 mod video_paint;
 mod viewed;
 mod wake;

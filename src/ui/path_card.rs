@@ -5,7 +5,7 @@ use egui::{
 };
 
 use super::{
-    connection_words::{name_of, path_words, quality_word, reason},
+    connection_words::{name_of, path_words, quality_word, reason, why_not_better},
     icons::Icon,
     shortcuts::Shortcut,
     theme::{self, Colour, TOKENS, space},
@@ -90,6 +90,9 @@ fn card_ui(ui: &mut Ui, participant: &Participant) -> bool {
                 .color(subdued),
         );
     };
+    if let Some(why) = why_not_better(participant) {
+        line(why);
+    }
     line(reason(participant));
     if let Some(size) = participant.received {
         line(format!("Picture {} × {}", size.width, size.height));

@@ -11,13 +11,14 @@ use super::{
     theme::{self, TOKENS, space},
     widgets::{self, IconButton},
 };
-use crate::config::Appearance;
+use crate::config::{Appearance, ProxyChoice};
 
 /// What the window remembers while the settings are open.
 #[derive(Debug, Default)]
 pub(super) struct SettingsPanel {
     name: Option<String>,
     server: Option<String>,
+    proxy: Option<String>,
 }
 
 /// Shows the panel. Returns whether it stays open.
@@ -138,6 +139,24 @@ fn groups_ui(ui: &mut Ui, panel: &mut SettingsPanel, desk: &mut Desk<'_>) {
         ui,
         "Everything then goes through a relay, which is slower. In force from the next call.",
     );
+    let proxy = panel
+        .proxy
+        .get_or_insert_with(|| desk.settings.current().proxy.clone().into());
+    let field = Field::new(Id::unique("settings proxy"), "Proxy").hint("As the system says");
+    let entered = field.show(ui, proxy).lost_focus();
+    let fits = proxy.parse::<ProxyChoice>().is_ok();
+    if entered {
+        commit(panel, desk);
+    }
+    note_ui(
+        ui,
+        match fits {
+            true => "Such as http://proxy.example.org:3128, or none. In force from the next call.",
+            false => {
+                "This is no proxy. Write http://, a name and a port; or none; or leave it empty."
+            }
+        },
+    );
 
     group_ui(ui, "Window");
     let choices = [
@@ -184,7 +203,12 @@ pub(super) fn commit(panel: &mut SettingsPanel, desk: &mut Desk<'_>) {
         let server = server.trim();
         (!server.is_empty()).then(|| server.to_owned())
     });
+    // What cannot be understood stays in the field, and what was in force stays so.
+    let proxy = panel.proxy.as_deref().and_then(|proxy| proxy.parse().ok());
     desk.change_settings(|settings| {
+        if let Some(proxy) = proxy {
+            settings.proxy = proxy;
+        }
         if let Some(name) = name {
             settings.name = name;
         }

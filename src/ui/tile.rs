@@ -1,6 +1,6 @@
 //! One person's tile: their picture or initials, their name, and how they come through.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use egui::{
     Align2, Color32, CornerRadius, Rect, Sense, Stroke, StrokeKind, Ui, WidgetInfo,
@@ -8,7 +8,7 @@ use egui::{
 };
 
 use super::{
-    connection_words::{name_of, paused_words},
+    connection_words::{attempt_words, name_of, paused_words},
     desk::Desk,
     fields, grid,
     icons::Icon,
@@ -46,6 +46,7 @@ pub(super) fn participant_ui(
         .and_then(|picture| desk.pictures.newest(ui.ctx(), picture, rect.width()));
     let words = state_words(ui, participant, picture.as_ref());
     let response = ui.interact(rect, ui.scope_id().with(participant.id), Sense::hover());
+    let words = words.as_deref();
     response.widget_info(|| WidgetInfo::labeled(Role::Figure, true, describe(participant, words)));
 
     paint_person(ui, rect, name, picture.as_ref(), words.is_some(), false);
@@ -146,7 +147,7 @@ fn state_words(
     ui: &Ui,
     participant: &Participant,
     picture: Option<&Paintable>,
-) -> Option<&'static str> {
+) -> Option<Cow<'static, str>> {
     let now = clock::now();
     let after = |duration: Duration, elapsed: Duration| {
         let left = duration.saturating_sub(elapsed);
@@ -156,14 +157,13 @@ fn state_words(
         left == Duration::ZERO
     };
     match participant.stage {
-        Stage::Connecting => Some("Connecting…"),
-        Stage::Failed => Some("No connection. Still trying."),
+        Stage::Connecting | Stage::Failed => Some(attempt_words(participant)),
         Stage::Reconnecting { since } => {
             let elapsed = now.saturating_duration_since(since);
             if after(LONG, elapsed) {
-                Some("Still trying to reach them.")
+                Some("Still trying to reach them.".into())
             } else if after(BLINK, elapsed) {
-                Some("Reconnecting…")
+                Some("Reconnecting…".into())
             } else {
                 None
             }
@@ -172,11 +172,11 @@ fn state_words(
             if participant.camera
                 && let Some(words) = paused_words(participant)
             {
-                return Some(words);
+                return Some(words.into());
             }
             let picture = picture?;
             let still = now.saturating_duration_since(picture.changed);
-            after(STILL, still).then_some("Picture paused")
+            after(STILL, still).then_some("Picture paused".into())
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use egui::{Key, Modifiers, Rect, accesskit::Role, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
 use nonstop::{
-    call::{Cause, PauseReason, Quality, Side, View},
+    call::{Attempt, Cause, Obstacle, PauseReason, Quality, Side, Stage, Trying, View},
     config::Appearance,
 };
 
@@ -255,4 +255,62 @@ fn a_hidden_window_says_that_nobody_is_shown() {
     std::thread::sleep(Duration::from_millis(500));
     window.minimise(false);
     assert_eq!(window.viewed(), shown);
+}
+
+#[test]
+fn a_tile_says_what_is_tried_and_what_is_in_the_way() {
+    let mut view = call(1);
+    let mut tile = |stage, trying, obstacle| {
+        change(&mut view, |person| {
+            person.stage = stage;
+            person.picture = None;
+            person.attempt = Attempt {
+                trying,
+                obstacle,
+                ..Attempt::default()
+            };
+        });
+        let window = Window::open(view.clone());
+        let tile = window.tiles().next();
+        tile.expect("a tile")
+    };
+    let connecting = Stage::Connecting;
+    assert_eq!(
+        tile(connecting, Some(Trying::Direct), None),
+        "Ada Lovelace, Connecting directly…"
+    );
+    assert_eq!(
+        tile(connecting, Some(Trying::RelayTls), None),
+        "Ada Lovelace, Trying a relay over TLS…"
+    );
+    assert_eq!(
+        tile(Stage::Failed, None, Some(Obstacle::OnlyTheWeb)),
+        "Ada Lovelace, No way to Ada Lovelace yet. This network lets nothing but the web through, and the meeting server offers no relay over TLS."
+    );
+}
+
+#[test]
+fn the_card_says_the_way_and_whose_network_blocks_udp() {
+    for (path, side, words) in [
+        (
+            "turn-udp",
+            Side::Unknown,
+            "To Ada Lovelace through a relay over UDP, 18 ms",
+        ),
+        (
+            "turn-tcp",
+            Side::Theirs,
+            "Ada Lovelace's network blocks UDP.",
+        ),
+        ("turn-tls", Side::Ours, "This network blocks UDP."),
+    ] {
+        let mut view = call(1);
+        change(&mut view, |person| {
+            person.path = path.into();
+            person.attempt.udp_blocked = side;
+        });
+        let mut window = Window::open(view);
+        window.click("Connection to Ada Lovelace: good");
+        assert!(window.shows(words), "{words}");
+    }
 }

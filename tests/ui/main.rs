@@ -3,6 +3,7 @@
 
 mod connections;
 mod scene;
+mod trial;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use egui_kittest::{
 };
 use nonstop::{
     call::{
-        CallView, Command, Commands, DeviceLists, History, Joining, LobbyView, Notice,
+        Attempt, CallView, Command, Commands, DeviceLists, History, Joining, LobbyView, Notice,
         NoticeAction, NoticeKind, NoticeLevel, Participant, Picture, Quality, Sample, Screen,
         SelfView, Side, Stage, View,
     },
@@ -223,6 +223,7 @@ pub(crate) fn call(others: usize) -> View {
             level: 0.0,
             speaking: false,
             stage: Stage::Connected,
+            attempt: Attempt::default(),
             path: "direct".into(),
             quality: Quality::Good,
             cause: None,

@@ -7,7 +7,7 @@ use nonstop_wire::{MeetingLink, ParticipantId, ParticipantState, Strain};
 use super::{Call, Effect, Phase, State};
 use crate::{
     call::{
-        Command, Happening, NoticeKind, Picture,
+        Command, Happening, NoticeKind, Picture, Side,
         person::Person,
         slowness::{self, Slow, SlowWatch},
         words,
@@ -20,6 +20,8 @@ use crate::{
 
 /// How long what is only good to know stays on the screen.
 const PASSING: Duration = Duration::from_secs(5);
+/// How long it stands on the screen that UDP is blocked: it stays so, and the path's card says it.
+const BLOCKED_STANDS: Duration = Duration::from_secs(12);
 
 impl State {
     pub(super) fn new_meeting(&mut self) {
@@ -52,6 +54,7 @@ impl State {
     }
 
     pub(super) fn enter(&mut self, link: MeetingLink, now: Instant) {
+        self.end_test();
         let me = self.me();
         self.described = Some(me.clone());
         self.phase = Phase::Joining(Call {
@@ -63,6 +66,7 @@ impl State {
             reconnecting_since: None,
             slow: SlowWatch::default(),
             said_slow: None,
+            said_blocked: false,
             told_strain: Strain::default(),
             viewed: None,
         });
@@ -82,6 +86,7 @@ impl State {
         self.notices.clear(NoticeKind::Meeting);
         self.notices.clear(NoticeKind::Presence);
         self.notices.clear(NoticeKind::Connection);
+        self.notices.clear(NoticeKind::Network);
         match before {
             Phase::Lobby | Phase::Opening { .. } => {}
             Phase::Joining(_) => self.effects.push_back(Effect::Leave),
@@ -120,6 +125,7 @@ impl State {
         self.described = None;
         self.notices.clear(NoticeKind::Presence);
         self.notices.clear(NoticeKind::Connection);
+        self.notices.clear(NoticeKind::Network);
         match &end {
             End::Left => {}
             End::Refused(code) => self.say(words::refused(*code)),
@@ -203,7 +209,22 @@ impl State {
         if let Some(person) = self.person_mut(id) {
             person.handle_news(&news, now);
         }
+        self.say_blocked(now);
         self.happenings.push_back(Happening::Link { id, news });
+    }
+
+    /// Says once a call that this network blocks UDP, where a link goes through a stream for that.
+    fn say_blocked(&mut self, now: Instant) {
+        let Phase::InCall(call) = &mut self.phase else {
+            return;
+        };
+        let blocked = |person: &&Person| person.attempt().udp_blocked == Side::Ours;
+        let path = call.people.iter().find(blocked).and_then(Person::path);
+        if let Some(path) = path
+            && !std::mem::replace(&mut call.said_blocked, true)
+        {
+            self.post(words::udp_blocked(path), Some(now + BLOCKED_STANDS));
+        }
     }
 
     /// Tells the others how our links do, and says whose connection is slow, while that is worth

@@ -14,6 +14,7 @@
 
 mod meeting;
 mod own;
+mod trial;
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -26,6 +27,7 @@ use super::{
     notices::{Notices, Words},
     person::{LEVEL_STEP, Person},
     slowness::{self, Slow, SlowWatch, Witness},
+    trial::Trial,
     words,
 };
 use crate::{
@@ -76,6 +78,16 @@ pub(super) enum Effect {
     Describe(Me),
     /// Tell the others how large they are shown; who is not named is not.
     View(Vec<(ParticipantId, Size)>),
+    /// Test the way to the server of this link, which leads to a room that nobody uses;
+    /// [`State::handle_trial`] takes what is found.
+    StartTrial {
+        /// Where to.
+        link: MeetingLink,
+        /// The proxy on the way out.
+        proxy: ProxyChoice,
+    },
+    /// Stop the test.
+    StopTrial,
     /// Tell the others how all our links do together.
     Strain(Strain),
     /// Leave the meeting, with a goodbye.
@@ -108,6 +120,7 @@ pub(super) struct State {
     notices: Notices,
     retry: Option<Command>,
     described: Option<Me>,
+    trial: Option<Trial>,
     attempts: u64,
     streams: u64,
     effects: VecDeque<Effect>,
@@ -133,6 +146,8 @@ struct Call {
     reconnecting_since: Option<Instant>,
     slow: SlowWatch,
     said_slow: Option<Slow>,
+    /// Whether it was said that this network blocks UDP.
+    said_blocked: bool,
     /// What the others were told last of how our links do.
     told_strain: Strain,
     /// What the window said last of how large the others are shown.
@@ -179,6 +194,7 @@ impl State {
             notices: Notices::default(),
             retry: None,
             described: None,
+            trial: None,
             attempts: 0,
             streams: 0,
             effects: VecDeque::new(),
@@ -203,6 +219,9 @@ impl State {
             Command::NewMeeting => self.new_meeting(),
             Command::Join(text) => self.join(&text, now),
             Command::Leave => self.leave(),
+            Command::TestConnection(link) => self.test_connection(link.as_deref()),
+            Command::StopTest => self.stop_test(),
+            Command::EndTest => self.end_test(),
             Command::SetMicrophone(on) => self.set_microphone(on),
             Command::SetCamera(on) => self.set_camera(on),
             Command::Settings(settings) => self.take_settings(*settings),
@@ -373,6 +392,7 @@ impl State {
             notices: self.notices.shown(),
             devices: self.devices.clone(),
             settings: self.settings.clone(),
+            trial: self.trial.as_ref().map(Trial::view),
         }
     }
 

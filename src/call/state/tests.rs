@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod connection;
+mod trial;
 
 const LINK: &str = "https://meet.example.org/standup#AAAAAAAAAAAAAAAAAAAAAA";
 const SECOND: Duration = Duration::from_secs(1);

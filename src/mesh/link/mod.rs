@@ -36,7 +36,7 @@ use crate::{
         video::Renditions,
     },
     mesh::{
-        paths::{Path, Paths},
+        paths::{Path, Paths, Ways},
         uplink::Uplink,
     },
 };
@@ -150,6 +150,8 @@ pub enum LinkEvent {
     PicturesResumed,
     /// How all links of the other side do together.
     Strain(Strain),
+    /// What is tried, and what this network lets through; when it changes, once a second at most.
+    Ways(Ways),
     /// Figures, once a second.
     Stats(Box<LinkStats>),
 }

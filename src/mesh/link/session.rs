@@ -20,7 +20,7 @@ use crate::{
     clock,
     media::Size,
     mesh::{
-        paths::PathEvent,
+        paths::{PathEvent, Ways},
         peer::{
             Kind, Peer, PeerError, PeerEvent, Received,
             negotiation::{Action, Candidate, Negotiation},
@@ -72,6 +72,8 @@ pub(super) struct Session<'a> {
     inbound: Inbound,
     clock: NtpClock,
     path: Option<nonstop_ice::Path>,
+    /// What the mesh knows of what is tried.
+    told_ways: Option<Ways>,
     round_trip: Option<Duration>,
     next_report: Instant,
     next_stats: Instant,
@@ -102,6 +104,7 @@ impl<'a> Session<'a> {
             inbound: Inbound::new(),
             clock: NtpClock::new(now, clock::unix_time()),
             path: None,
+            told_ways: None,
             round_trip: None,
             next_report: now,
             next_stats: now + STATS_INTERVAL,
@@ -245,6 +248,7 @@ impl<'a> Session<'a> {
         if self.next_stats <= now {
             self.next_stats = now + STATS_INTERVAL;
             self.look_at_path();
+            self.tell_ways();
             self.tell_figures(now);
         }
         Ok(())
@@ -487,6 +491,14 @@ impl<'a> Session<'a> {
         }
         let lossy = (self.peer.flow().loss()).is_some_and(|loss| loss > BOTH_WAYS_LOSS);
         self.peer.wire().set_audio_on_both(lossy);
+    }
+
+    fn tell_ways(&mut self) {
+        let ways = self.peer.wire().ways();
+        if self.told_ways.as_ref() != Some(&ways) {
+            self.told_ways = Some(ways.clone());
+            self.tell(LinkEvent::Ways(ways));
+        }
     }
 
     fn tell_figures(&mut self, now: Instant) {

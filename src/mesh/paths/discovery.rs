@@ -17,6 +17,8 @@ use nonstop_ice::{
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// How often a question is asked.
 const TRIES: u32 = 7;
+/// How long nothing must come back over UDP before that is put down to the network: four tries.
+const SILENT: Duration = Duration::from_millis(1_500);
 /// Most questions at a time.
 const MOST: usize = 64;
 
@@ -24,6 +26,10 @@ const MOST: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Discovery {
     questions: HashMap<Transaction, Question>,
+    /// When the first question was asked on the network as it is.
+    since: Option<Instant>,
+    /// Whether one was answered since.
+    answered: bool,
 }
 
 #[derive(Debug)]
@@ -64,11 +70,23 @@ impl Discovery {
             again: now,
         };
         self.questions.insert(transaction, question);
+        self.since.get_or_insert(now);
+    }
+
+    /// Tells whether anything comes back over UDP; nothing while that is open, or was not tried.
+    pub(super) fn udp_works(&self, now: Instant) -> Option<bool> {
+        let since = self.since?;
+        match self.answered {
+            true => Some(true),
+            false => (now.saturating_duration_since(since) >= SILENT).then_some(false),
+        }
     }
 
     /// Forgets what was asked through a base.
     pub(super) fn forget(&mut self, base: Base) {
         self.questions.retain(|_, question| question.base != base);
+        self.since = self.questions.values().map(|question| question.again).min();
+        self.answered = false;
     }
 
     /// Reads an answer to one of the questions; returns the candidate it brings, unless no router
@@ -85,6 +103,7 @@ impl Discovery {
             return None;
         }
         let mapped = mapped_address(packet)?;
+        self.answered = true;
         let question = self.questions.remove(&transaction)?;
         if mapped == question.local {
             return None;

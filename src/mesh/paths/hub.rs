@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     PathsConfig,
     interfaces::{Change, Interface, Watch, usable},
+    reach::RelayState,
     relay::{Inbox, Relay, RelayConfig, RelayEvent, RelayId, RelayServer},
     socket::UdpBase,
     switch::{Outlet, Switch, lock},
@@ -114,6 +115,7 @@ impl Hub {
         loop {
             let now = clock::now();
             let relays = self.start_relays(now);
+            *lock(&self.switch.relays) = self.relay_states();
             let due = self.switch.handle_timeout(now);
             let due = [due, relays].into_iter().flatten().min();
             let due = due.unwrap_or(now + IDLE);
@@ -128,6 +130,25 @@ impl Hub {
                 () = sleep_until(due.into()) => {}
             }
         }
+    }
+
+    /// Returns what became of the relays over each protocol.
+    fn relay_states(&self) -> [RelayState; 3] {
+        let mut states = [RelayState::NotOffered; 3];
+        for place in &self.places {
+            let state = match place.works() {
+                true => RelayState::Works,
+                false if place.failed => RelayState::Failed,
+                false => RelayState::Trying,
+            };
+            let number = match place.server.protocol {
+                RelayProtocol::Udp => 0,
+                RelayProtocol::Tcp => 1,
+                RelayProtocol::Tls => 2,
+            };
+            states[number] = states[number].max(state);
+        }
+        states
     }
 
     fn handle_order(&mut self, order: Order) {
@@ -465,7 +486,7 @@ fn is_same(one: &RelayServer, other: &RelayServer) -> bool {
 
 /// Returns host and port of a STUN server's address (RFC 7064), or of a TURN server's over UDP,
 /// which answers the same question.
-fn stun_address(url: &str) -> Option<(String, u16)> {
+pub(crate) fn stun_address(url: &str) -> Option<(String, u16)> {
     let (scheme, rest) = url.split_once(':')?;
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let udp = scheme == "stun" || scheme == "turn" && !query.contains("transport=tcp");

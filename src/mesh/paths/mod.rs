@@ -19,6 +19,7 @@ mod discovery;
 mod hub;
 mod interfaces;
 mod policy;
+mod reach;
 pub(crate) mod relay;
 mod socket;
 mod switch;
@@ -42,8 +43,10 @@ use self::{
     switch::Switch,
 };
 use super::proxy::Proxies;
+pub(crate) use hub::stun_address;
 pub(crate) use policy::Policy;
 pub use policy::{Path, PathPolicy};
+pub use reach::{Reach, RelayState, Ways};
 pub(crate) use relay::Class;
 pub(crate) use wire::{PathEvent, Wire, draw_credentials};
 

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use super::{
     discovery::Discovery,
+    reach::{Reach, RelayState},
     relay::{Class, Relay},
     socket::UdpBase,
     wire::End,
@@ -58,6 +59,8 @@ pub(super) struct Switch {
     /// Our candidates, for links that begin.
     candidates: Mutex<Vec<(Base, Candidate)>>,
     pub(super) discovery: Mutex<Discovery>,
+    /// What became of the relays over each protocol.
+    pub(super) relays: Mutex<[RelayState; 3]>,
     /// Notified when something is due sooner than was planned.
     pub(super) sooner: Notify,
     plan: Mutex<Plan>,
@@ -73,6 +76,17 @@ struct Plan {
 }
 
 impl Switch {
+    /// Returns what this network lets through, as far as is known.
+    pub(super) fn reach(&self, now: Instant) -> Reach {
+        let relays = *lock(&self.relays);
+        let answered = lock(&self.discovery).udp_works(now);
+        let relayed = (relays[0] == RelayState::Works).then_some(true);
+        Reach {
+            udp: relayed.or(answered),
+            relays,
+        }
+    }
+
     /// Returns a number for a new base.
     pub(super) fn next_base(&self) -> Base {
         let number = self.bases.fetch_add(1, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use std::{
 use nonstop_ice::{Agent, Candidate, Config, Credentials, Path, Progress};
 
 use super::{
-    Policy,
+    Policy, Ways,
     relay::Class,
     switch::{Outlet, Switch, lock},
 };
@@ -219,9 +219,13 @@ impl Wire {
         self.end.agent().selected().cloned()
     }
 
-    /// Returns what is tried.
-    pub(crate) fn progress(&self) -> Progress {
-        self.end.agent().progress()
+    /// Returns what is tried, and what this network lets through.
+    pub(crate) fn ways(&self) -> Ways {
+        let progress = match self.path() {
+            Some(_) => Progress::default(),
+            None => self.end.agent().progress(),
+        };
+        Ways::of(progress, self.switch.reach(clock::now()))
     }
 
     /// Whether sound goes out on both paths, where there are two.

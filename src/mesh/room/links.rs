@@ -72,6 +72,7 @@ impl Room {
             LinkEvent::PicturesPaused(reason) => Some(LinkNews::PicturesPaused(reason)),
             LinkEvent::PicturesResumed => Some(LinkNews::PicturesResumed),
             LinkEvent::Strain(strain) => Some(LinkNews::Strain(strain)),
+            LinkEvent::Ways(ways) => Some(LinkNews::Ways(ways)),
             LinkEvent::Stats(stats) => Some(LinkNews::Stats(stats)),
             LinkEvent::Failed(error) => {
                 let news = member.flows().then_some(LinkNews::Interrupted);

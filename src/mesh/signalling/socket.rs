@@ -23,7 +23,7 @@ pub(super) type Socket = WebSocketStream<Stream>;
 
 /// Why an attempt to join failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(in crate::mesh) enum ConnectError {
     /// The address in the link is none.
     #[error("its address is not valid")]
     BadAddress,

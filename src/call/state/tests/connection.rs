@@ -5,8 +5,8 @@ use nonstop_wire::Strain;
 
 use super::*;
 use crate::{
-    call::{Cause, HISTORY_SPAN, Quality, Side},
-    mesh::LinkStats,
+    call::{Cause, HISTORY_SPAN, Quality, Side, Trying},
+    mesh::{LinkStats, Reach, RelayState, Ways},
 };
 
 const LOSSY: f32 = 0.2;
@@ -219,4 +219,49 @@ fn our_own_pause_counts_as_much_as_theirs_and_ends_with_the_first_picture() {
     story.news(1, LinkNews::VideoPaused);
     assert_eq!(pass(&mut story, 3, 0), Some(Cause::Paused));
     assert_eq!(pass(&mut story, 6, 300), None);
+}
+
+#[test]
+fn that_udp_is_blocked_is_said_once_a_call() {
+    let mut story = Story::connected_with(&["Grace", "Edsger"]);
+    let ways = |udp| {
+        LinkNews::Ways(Ways {
+            checking: Vec::new(),
+            reach: Reach {
+                udp,
+                relays: [
+                    RelayState::Failed,
+                    RelayState::NotOffered,
+                    RelayState::Works,
+                ],
+            },
+        })
+    };
+    story.news(1, LinkNews::PathChanged(Path::TurnTls));
+    story.news(1, ways(None));
+    assert!(story.texts().is_empty(), "not known yet");
+    story.news(1, ways(Some(false)));
+    let said = ["This network blocks UDP: connected through TLS. Expect less quality."];
+    assert_eq!(story.texts(), said);
+    story.news(2, LinkNews::PathChanged(Path::TurnTls));
+    story.news(2, ways(Some(false)));
+    assert_eq!(story.texts(), said);
+    story.passes(13 * SECOND);
+    story.news(2, ways(Some(false)));
+    assert!(story.texts().is_empty());
+    assert_eq!(story.people()[0].attempt.udp_blocked, Side::Ours);
+}
+
+#[test]
+fn what_is_tried_to_reach_somebody_is_in_the_view() {
+    let mut story = Story::in_a_call(1);
+    story.comes(1, "Grace");
+    story.news(
+        1,
+        LinkNews::Ways(Ways {
+            checking: vec![Path::Direct, Path::TurnUdp],
+            reach: Reach::default(),
+        }),
+    );
+    assert_eq!(story.people()[0].attempt.trying, Some(Trying::Relay));
 }
