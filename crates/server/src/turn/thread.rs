@@ -34,8 +34,10 @@ use crate::clock;
 
 type Ports = RangeInclusive<u16>;
 
-/// How many datagrams are read at once.
+/// How many datagrams of clients are read at once.
 const BATCH: usize = quinn_udp::BATCH_SIZE;
+/// The same for a relay socket, which has the packets of one client: a video frame and some sound.
+const RELAY_BATCH: usize = 8;
 /// Room for one of them, or for many that the system put together. Not a power of two, so that
 /// all of them are not in the same lines of the cache.
 pub(super) const SLOT: usize = 65_536 + 512;
@@ -281,7 +283,7 @@ impl World {
     }
 
     fn read_relay(&mut self, relay: Relay, socket: UdpSockRef<'_>) -> io::Result<Read> {
-        let mut meta = [RecvMeta::default(); BATCH];
+        let mut meta = [RecvMeta::default(); RELAY_BATCH];
         let count = receive(&self.wires.plain, socket, &mut self.scratch, &mut meta)?;
         self.naps.count(count);
         let now = self.set_now().instant;
@@ -291,7 +293,7 @@ impl World {
                 .handle_peer(relay, meta.addr, payload, now, &mut self.wires);
         }
         self.finish();
-        Ok(if count < BATCH {
+        Ok(if count < RELAY_BATCH {
             Read::All
         } else {
             Read::Maybe
@@ -344,14 +346,14 @@ impl World {
 }
 
 /// Reads as many datagrams as there are room for into the slots of `scratch`.
-fn receive(
+fn receive<const MOST: usize>(
     state: &UdpSocketState,
     socket: UdpSockRef<'_>,
     scratch: &mut [u8],
-    meta: &mut [RecvMeta; BATCH],
+    meta: &mut [RecvMeta; MOST],
 ) -> io::Result<usize> {
     let mut slots = scratch.chunks_mut(SLOT);
-    let mut slots: [IoSliceMut<'_>; BATCH] =
+    let mut slots: [IoSliceMut<'_>; MOST] =
         std::array::from_fn(|_| IoSliceMut::new(slots.next().unwrap_or_default()));
     state.recv(socket, &mut slots, meta)
 }
