@@ -5,6 +5,7 @@
 //! back from the decoded pictures, the tone's frequency from the played sound.
 
 mod detour;
+mod outage;
 mod participant;
 mod recordings;
 

@@ -22,6 +22,8 @@ use std::{
 use nonstop_ice::{Agent, Base, Candidate, Event, is_stun, username_of};
 use tokio::sync::Notify;
 
+use crate::clock;
+
 use super::{
     discovery::Discovery,
     reach::{Reach, RelayState},
@@ -197,6 +199,11 @@ impl Switch {
         let (result, transmits, events, due) = {
             let mut agent = end.agent();
             let result = act(&mut agent);
+            // What follows at once needs no other task.
+            let now = clock::now();
+            if agent.poll_timeout().is_some_and(|due| due <= now) {
+                agent.handle_timeout(now);
+            }
             let transmits: Vec<_> = std::iter::from_fn(|| agent.poll_transmit()).collect();
             let events: Vec<_> = std::iter::from_fn(|| agent.poll_event()).collect();
             (result, transmits, events, agent.poll_timeout())

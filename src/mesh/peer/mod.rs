@@ -377,8 +377,7 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
         tracing::debug!(%state, "stand-in");
         if state == RTCIceConnectionState::Connected {
-            // What came before that would have been dropped.
-            self.gate.wire.open();
+            self.gate.open();
         }
     }
 

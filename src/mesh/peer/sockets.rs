@@ -73,6 +73,17 @@ impl Gate {
         self.wire.wake();
     }
 
+    /// webrtc-rs's ICE is content: lets it take packets from now on, since it would have dropped
+    /// those that came before. What it writes next (DTLS) waits for its next turn, of which its ICE
+    /// takes one every 200 ms; one more check gives it one now.
+    pub(super) fn open(&self) {
+        let mut answers = self.answers();
+        let more = answers.stand_in.as_mut().map(StandIn::open);
+        answers.said.extend(more.into_iter().flatten());
+        drop(answers);
+        self.wire.open();
+    }
+
     fn answers(&self) -> std::sync::MutexGuard<'_, Answers> {
         self.stand_in.lock().unwrap_or_else(PoisonError::into_inner)
     }

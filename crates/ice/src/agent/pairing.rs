@@ -40,7 +40,7 @@ impl Agent {
             for with in 0..self.current().remotes.len() {
                 let base = self.locals[at].base;
                 let remote = self.current().remotes[with].address;
-                if self.locals[at].candidate.address.is_ipv4() == remote.is_ipv4() {
+                if may_pair(self.locals[at].candidate.address, remote) {
                     self.form_pair(now, generation, base, remote);
                 }
             }
@@ -105,6 +105,12 @@ impl Agent {
             self.tell_selected(Some(at));
         }
     }
+}
+
+/// Whether packets can get from one address to another: not from one version of IP to the other,
+/// and not from a computer's own loopback to anywhere else.
+fn may_pair(local: SocketAddr, remote: SocketAddr) -> bool {
+    local.is_ipv4() == remote.is_ipv4() && local.ip().is_loopback() == remote.ip().is_loopback()
 }
 
 /// Returns the candidate that a pair sends from: what is nearest to the base.
