@@ -22,13 +22,16 @@ use super::{
     reach::RelayState,
     relay::{Inbox, Relay, RelayConfig, RelayEvent, RelayId, RelayServer},
     socket::UdpBase,
-    switch::{Outlet, Switch, lock},
+    switch::{Outlet, Switch, is_nearby, lock},
     untold,
 };
 use crate::{clock, mesh::tls::Tls};
 
-/// The head start of relays over UDP against those over TCP, and of these against TLS.
-const HEAD_START: Duration = Duration::from_millis(60);
+/// The head start of relays over UDP against those over TCP, and of these against TLS: somebody
+/// waits, and one allocation too many costs less than one too late.
+const HEAD_START: Duration = Duration::from_millis(20);
+/// How long a relay is kept that a better one has made superfluous.
+const SUPERFLUOUS: Duration = Duration::from_secs(15);
 /// The port of STUN where the address names none (RFC 7064).
 const STUN_PORT: u16 = 3478;
 /// How long a name of a server is looked up.
@@ -167,17 +170,32 @@ impl Hub {
     fn handle_change(&mut self, change: Change) {
         let now = clock::now();
         let moved = self.look(now);
+        if !moved && change == Change::Unknown {
+            return;
+        }
+        tracing::debug!(?change, moved, "the network changed");
+        // A route may have come later than its address: what was asked without it is asked again.
+        for socket in &self.sockets {
+            self.ask(socket, now);
+        }
+        for relay in self.places.iter().filter_map(|place| place.relay.as_ref()) {
+            relay.check();
+        }
+        for end in self.switch.ends() {
+            self.switch.with_agent(&end, |agent| agent.recheck(now));
+        }
         if moved || change == Change::Woke {
-            tracing::debug!(?change, "the network changed");
-            for place in &self.places {
-                if let Some(relay) = &place.relay {
-                    relay.check();
-                }
-            }
-            for end in self.switch.ends() {
-                self.switch.with_agent(&end, |agent| agent.recheck(now));
-            }
             self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Asks all servers what becomes of a socket's address on the way there.
+    fn ask(&self, socket: &UdpBase, now: Instant) {
+        let mut discovery = lock(&self.switch.discovery);
+        discovery.forget(socket.base);
+        for server in &self.stun {
+            let preference = socket.interface.preference();
+            discovery.ask(socket.base, socket.local, preference, *server, now);
         }
     }
 
@@ -239,9 +257,7 @@ impl Hub {
             .add_outlet(base, Outlet::Socket(Arc::clone(&socket)));
         let candidate = Candidate::new(CandidateKind::Host, socket.local, None, preference);
         self.switch.add_candidate(base, candidate, now);
-        for server in &self.stun {
-            lock(&self.switch.discovery).ask(base, socket.local, preference, *server, now);
-        }
+        self.ask(&socket, now);
         self.sockets.push(socket);
         true
     }
@@ -344,7 +360,7 @@ impl Hub {
     fn start_relays(&mut self, now: Instant) -> Option<Instant> {
         let best = self.places.iter().filter(|place| place.works());
         let best = best.map(|place| place.server.protocol).min();
-        let mut next: Option<Instant> = None;
+        let mut next = self.end_superfluous(best, now);
         for place in &mut self.places {
             let better_works = best.is_some_and(|best| best < place.server.protocol);
             if place.relay.is_some() || place.failed || better_works {
@@ -378,6 +394,32 @@ impl Hub {
                 bases: RwLock::default(),
             });
             place.relay = Some(Arc::new(Relay::start(place.id, config, inbox)));
+            place.start_at = now;
+        }
+        next
+    }
+
+    /// Gives back allocations that nothing uses while a better one works; returns when to look again.
+    fn end_superfluous(&mut self, best: Option<RelayProtocol>, now: Instant) -> Option<Instant> {
+        let best = best?;
+        let mut next: Option<Instant> = None;
+        let mut gone = Vec::new();
+        for place in &mut self.places {
+            if place.relay.is_none() || place.server.protocol <= best {
+                continue;
+            }
+            let end = place.start_at + SUPERFLUOUS;
+            if end > now {
+                next = Some(next.map_or(end, |next| next.min(end)));
+            } else if !self.switch.uses(&place.bases) {
+                place.relay = None;
+                gone.append(&mut place.bases);
+            } else {
+                place.start_at = now;
+            }
+        }
+        for base in gone {
+            self.switch.remove_base(base, now);
         }
         next
     }
@@ -407,9 +449,14 @@ impl Hub {
             place.local = local;
             place.bases = relayed.iter().map(|(base, _)| *base).collect();
             let protocol = place.server.protocol;
+            for peer in self.switch.peers() {
+                relay.permit(peer);
+            }
             for (base, address) in relayed {
+                let relay = Arc::clone(relay);
+                let public = !is_nearby(address.ip());
                 self.switch
-                    .add_outlet(base, Outlet::Relay(Arc::clone(relay)));
+                    .add_outlet(base, Outlet::Relay { relay, public });
                 let preference = 1_000 + 500 * u16::from(address.is_ipv6());
                 let kind = CandidateKind::Relayed;
                 let mut candidate = Candidate::new(kind, address, Some(protocol), preference);

@@ -94,6 +94,8 @@ fn may_be_told(ip: &IpAddr) -> bool {
 /// What may have happened to the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
+    /// Perhaps nothing: the system does not tell.
+    Unknown,
     /// An interface, an address or a route came or went.
     Network,
     /// The computer slept: every router in between may have forgotten us.
@@ -142,7 +144,7 @@ impl Watch {
                         return Change::Woke;
                     }
                     if self.told.is_silent() {
-                        return Change::Network;
+                        return Change::Unknown;
                     }
                 }
             }

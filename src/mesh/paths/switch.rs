@@ -40,14 +40,20 @@ const MOST_ADDRESSES: usize = 4096;
 #[derive(Debug, Clone)]
 pub(super) enum Outlet {
     Socket(Arc<UdpBase>),
-    Relay(Arc<Relay>),
+    Relay {
+        relay: Arc<Relay>,
+        /// Whether its address is one of the internet: then it reaches no private one, and asking
+        /// for it would only be refused.
+        public: bool,
+    },
 }
 
 impl Outlet {
     pub(super) fn send(&self, to: SocketAddr, packet: &[u8], class: Class) -> bool {
         match self {
             Self::Socket(socket) => socket.send(to, packet),
-            Self::Relay(relay) => relay.send(to, packet, class),
+            Self::Relay { public: true, .. } if is_nearby(to.ip()) => false,
+            Self::Relay { relay, .. } => relay.send(to, packet, class),
         }
     }
 }
@@ -107,10 +113,33 @@ impl Switch {
     /// Asks all relays to let packets of somebody through: soon checks will come from there.
     pub(super) fn permit(&self, peer: IpAddr) {
         for outlet in read(&self.outlets).values() {
-            if let Outlet::Relay(relay) = outlet {
+            if let Outlet::Relay { relay, public } = outlet
+                && !(*public && is_nearby(peer))
+            {
                 relay.permit(peer);
             }
         }
+    }
+
+    /// Returns the addresses at which the others may be, those of their own networks left out.
+    pub(super) fn peers(&self) -> Vec<IpAddr> {
+        let mut peers: Vec<_> = self.ends().iter().flat_map(|end| end.peers()).collect();
+        peers.retain(|peer| !is_nearby(*peer));
+        peers.sort_unstable();
+        peers.dedup();
+        peers
+    }
+
+    /// Tells whether a link uses one of these bases, or keeps it ready.
+    pub(super) fn uses(&self, bases: &[Base]) -> bool {
+        let used = |end: &Arc<End>| {
+            let agent = end.agent();
+            [agent.selected(), agent.standby()]
+                .into_iter()
+                .flatten()
+                .any(|path| bases.contains(&path.base))
+        };
+        self.ends().iter().any(used)
     }
 
     /// Forgets a base: what was sent and received through it has to find another way now.
@@ -281,6 +310,14 @@ impl Switch {
                 self.sooner.notify_one();
             }
         }
+    }
+}
+
+/// Tells whether an address means something on its own network only.
+pub(super) fn is_nearby(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -24,6 +24,8 @@ use crate::clock;
 /// Packets that may wait for the connection's task; more are lost like on the network. Half a
 /// second at 10 Mb/s.
 const MOST_WAITING: usize = 512;
+/// Most addresses of the other side that relays are asked to let through.
+const MOST_PEERS: usize = 32;
 /// The characters of ICE user names and passwords (RFC 8839 section 5.4).
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -48,6 +50,8 @@ pub(super) struct End {
     tell: Tell,
     /// Whether sound is sent on both paths, because much of it is lost.
     audio_on_both: AtomicBool,
+    /// The addresses at which the other side may be, the newest last.
+    peers: Mutex<Vec<IpAddr>>,
 }
 
 /// Where packets go.
@@ -82,6 +86,20 @@ impl End {
 
     pub(super) fn tell_candidate(&self, candidate: Candidate) {
         (self.tell)(PathEvent::Candidate(candidate));
+    }
+
+    pub(super) fn peers(&self) -> Vec<IpAddr> {
+        lock(&self.peers).clone()
+    }
+
+    fn add_peer(&self, peer: IpAddr) {
+        let mut peers = lock(&self.peers);
+        if !peers.contains(&peer) {
+            if peers.len() >= MOST_PEERS {
+                peers.remove(0);
+            }
+            peers.push(peer);
+        }
     }
 
     pub(super) fn policy(&self) -> Policy {
@@ -157,6 +175,7 @@ impl Wire {
             policy,
             tell: Box::new(tell),
             audio_on_both: AtomicBool::new(false),
+            peers: Mutex::default(),
         });
         switch.add_end(&end);
         let now = clock::now();
@@ -198,7 +217,9 @@ impl Wire {
     /// Adds a way in to the other side.
     pub(crate) fn add_remote(&self, candidate: Candidate) {
         if self.end.policy.may_reach(&candidate) {
-            self.switch.permit(candidate.address.ip());
+            let peer = candidate.address.ip();
+            self.switch.permit(peer);
+            self.end.add_peer(peer);
             self.act(|agent| agent.add_remote(clock::now(), candidate));
         }
     }

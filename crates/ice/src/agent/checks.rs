@@ -21,7 +21,7 @@ use crate::{
 /// section 14.2 allows, the others after 50 ms.
 const PACE_FIRST: Duration = Duration::from_millis(5);
 const PACE: Duration = Duration::from_millis(50);
-const FIRST: u32 = 10;
+const FIRST: u32 = 20;
 
 /// The selected path is checked this often while packets come in on it (RFC 7675 section 5.1 wants
 /// 5 s) …
