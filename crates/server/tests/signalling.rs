@@ -168,7 +168,8 @@ async fn a_restart_on_the_same_port_lets_everybody_join_again() {
         .enter(join("standup", 1, Some(welcome.resume.clone())))
         .await;
     assert!(!again.resumed);
-    assert_ne!(again.resume, welcome.resume);
+    // The seat is new and the token is the old one: were this welcome lost, it would still fit.
+    assert_eq!(again.resume, welcome.resume);
 }
 
 #[tokio::test]

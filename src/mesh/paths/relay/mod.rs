@@ -191,6 +191,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
+        tracing::debug!(figures = ?self.figures(), "the relay is given back");
         self.shared.farewell(clock::now());
     }
 }
