@@ -370,10 +370,14 @@ fn way_in_ui(
     offer_ui(ui, state, clipboard, desk);
     recent_ui(ui, state, desk);
     ui.add_space(space::HAIR);
-    let test = Button::new("Test my connection").tone(Tone::Quiet).small();
-    if test.show(ui).clicked() {
-        desk.send(Command::TestConnection(state.whole_link()));
-    }
+    ui.horizontal(|ui| {
+        // Its words stand in line with everything above.
+        ui.add_space(-space::MEDIUM);
+        let test = Button::new("Test my connection").tone(Tone::Quiet).small();
+        if test.show(ui).clicked() {
+            desk.send(Command::TestConnection(state.whole_link()));
+        }
+    });
 }
 
 /// Says where the pasted link leads, or what is wrong with it.

@@ -29,6 +29,11 @@ const BLINK: Duration = Duration::from_secs(1);
 /// After that long, "Reconnecting…" is not enough.
 const LONG: Duration = Duration::from_secs(10);
 
+/// The widest that words on a tile become before they take another line.
+const WORDS_WIDTH: f32 = 380.0;
+/// What the name and the marks at the lower edge take.
+const NAME_HEIGHT: f32 = 44.0;
+
 /// Shows somebody else's tile at `rect`. Marks keep clear of `taken`, where something lies on top.
 /// Returns whether the figures of the connection to them are asked for.
 pub(super) fn participant_ui(
@@ -52,7 +57,7 @@ pub(super) fn participant_ui(
     paint_person(ui, rect, name, picture.as_ref(), words.is_some(), false);
     if let Some(words) = words {
         let below = if picture.is_some() { 0.0 } else { 0.34 };
-        paint_words(ui, rect, words, below);
+        paint_words(ui, rect, words, below, taken);
     }
     let right = taken
         .filter(|taken| taken.intersects(lower_edge(rect)))
@@ -181,22 +186,31 @@ fn state_words(
     }
 }
 
-/// Paints words on a soft shade, `below` the centre by that share of the height.
-fn paint_words(ui: &Ui, rect: Rect, words: &str, below: f32) {
-    let centre = rect.center() + vec2(0.0, rect.height() * below);
+/// Paints words on a soft shade, `below` the centre by that share of the height, or higher where
+/// they would lie on the name, and beside `taken`.
+fn paint_words(ui: &Ui, rect: Rect, words: &str, below: f32, taken: Option<Rect>) {
     let picture = &TOKENS.picture;
-    let mut job = egui::text::LayoutJob::simple(
-        words.to_owned(),
-        theme::body(),
-        picture.text.into(),
-        rect.width() - 2.0 * space::WIDE,
-    );
-    job.halign = egui::Align::Center;
-    let galley = ui.painter().layout_job(job);
-    let ground = Rect::from_center_size(
-        centre,
-        galley.size() + vec2(2.0 * space::MEDIUM, space::MEDIUM),
-    );
+    let lay_out = |room: Rect| {
+        let mut job = egui::text::LayoutJob::simple(
+            words.to_owned(),
+            theme::body(),
+            picture.text.into(),
+            (room.width() - 2.0 * space::WIDE).min(WORDS_WIDTH),
+        );
+        job.halign = egui::Align::Center;
+        let galley = ui.painter().layout_job(job);
+        let size = galley.size() + vec2(2.0 * space::MEDIUM, space::MEDIUM);
+        let lowest = room.bottom() - NAME_HEIGHT - size.y / 2.0;
+        let wanted = room.center().y + room.height() * below;
+        let centre = pos2(room.center().x, wanted.min(lowest.max(room.center().y)));
+        (galley, Rect::from_center_size(centre, size))
+    };
+    let (mut galley, mut ground) = lay_out(rect);
+    if let Some(taken) = taken.filter(|taken| taken.intersects(ground)) {
+        let left = rect.with_max_x(taken.left().max(rect.left() + 2.0 * NAME_HEIGHT));
+        (galley, ground) = lay_out(left);
+    }
+    let centre = ground.center();
     ui.painter()
         .rect_filled(ground, TOKENS.radius.control, picture.shade.opacity(0.8));
     let top = pos2(centre.x, centre.y - galley.size().y / 2.0);
@@ -247,7 +261,7 @@ fn paint_name(ui: &Ui, rect: Rect, name: &str, muted: bool, room: f32) {
 
 /// Where names and marks lie.
 fn lower_edge(rect: Rect) -> Rect {
-    Rect::from_min_max(pos2(rect.center().x, rect.bottom() - 44.0), rect.max)
+    Rect::from_min_max(pos2(rect.center().x, rect.bottom() - NAME_HEIGHT), rect.max)
 }
 
 fn outline(ui: &Ui, response: &egui::Response, rect: Rect, speaking: bool) {

@@ -158,7 +158,7 @@ fn where_nothing_works_it_says_what_would_help() {
         lines(&view)[2],
         "Relay over UDP: not offered by the meeting server"
     );
-    assert_eq!(lines(&view)[5], "Speed: not measured: there is no relay");
+    assert_eq!(lines(&view)[5], "Speed: not measured: no relay can be used");
 }
 
 #[test]

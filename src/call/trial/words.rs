@@ -161,12 +161,11 @@ impl Trial {
                 let words = format!("not measured: nothing came back through {}", over(path));
                 step(Mark::Fair, title, words)
             }
-            None if self.running() => self.open(title),
-            None if self.best().is_some() => self.open(title),
+            None if self.running() || self.stopped || self.best().is_some() => self.open(title),
             None => step(
                 Mark::Skipped,
                 title,
-                "not measured: there is no relay".to_owned(),
+                "not measured: no relay can be used".to_owned(),
             ),
         }
     }
