@@ -197,7 +197,8 @@ fn check_connection(arguments: CheckArguments) -> ExitCode {
         let mut out = io::stdout();
         let checked = check::check(link, arguments.proxy, &mut out, arguments.json);
         let report = runtime.block_on(checked);
-        Ok(report.context("what was found could not be printed")?.works)
+        let report = report.context("what was found could not be printed")?;
+        Ok(report.works != Some(false))
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -67,8 +67,8 @@ pub enum Mark {
 pub struct TrialReport {
     /// The meeting server.
     pub server: String,
-    /// Whether calls are possible from here, as far as the test can tell.
-    pub works: bool,
+    /// Whether calls are possible from here; not known where the server offers nothing to test with.
+    pub works: Option<bool>,
     /// Milliseconds from the start to the server's welcome.
     pub server_ms: Option<u64>,
     /// Why it was not reached.
@@ -242,12 +242,18 @@ impl Trial {
         }
     }
 
-    /// Tells whether calls are possible from here, as far as is known.
-    pub(crate) fn works(&self) -> bool {
-        matches!(
-            self.verdict(),
-            Verdict::All | Verdict::RelayOver(_) | Verdict::NoRelay | Verdict::OnlyThrough(_)
-        )
+    /// Tells whether calls are possible from here, where that is known.
+    pub(crate) fn works(&self) -> Option<bool> {
+        if self.running() || self.stopped {
+            return None;
+        }
+        match self.verdict() {
+            Verdict::NothingOffered => None,
+            Verdict::NoServer | Verdict::Nothing => Some(false),
+            Verdict::All | Verdict::RelayOver(_) | Verdict::NoRelay | Verdict::OnlyThrough(_) => {
+                Some(true)
+            }
+        }
     }
 
     fn outcome(&self, path: Path) -> Option<&Result<Duration, String>> {
