@@ -190,7 +190,7 @@ def print_matrix(calls):
     """Good calls of each pair; who is there first is the line, who joins the column."""
     def cell(a, b):
         own = [c for c in calls if tuple(c["pair"]) == (a, b)]
-        return f"{sum(c['good'] and c['honest'] for c in own)}/{len(own)} {best(a, b)[-3:]}" if own else "-"
+        return f"{sum(c['good'] and c['honest'] for c in own)}/{len(own)} {best(a, b).split('-')[-1]}" if own else "-"
     lines = [["there first", *KINDS]] + [[a, *(cell(a, b) for b in KINDS)] for a in KINDS]
     for line in lines:
         print("  ".join(word.ljust(14) for word in line).rstrip())

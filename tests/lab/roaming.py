@@ -5,6 +5,7 @@ import lab
 from connecting import ONE_WAY, first_picture_after, peers
 from packets import AUDIO
 from parties import Failed
+from stage import FARTHER
 
 # Seconds of calm before something happens, and of watching after it.
 CALM, AFTER = 8, 8
@@ -42,7 +43,10 @@ def cable(standby):
         since, until = pulled - 1, pulled + AFTER - .5
         sent = sound(stage.packets(2), "down", since, until)
         # What still reached the router after the pull reached nobody.
-        received = sound(stage.packets(1), "down", since, pulled) + sound(stage.packets("m1"), "down", pulled, until)
+        first, second = sound(stage.packets(1), "down", since, pulled), sound(stage.packets("m1"), "down", since, until)
+        if len(first) < 25:
+            raise Failed("the call did not go through the cable that was pulled")
+        received = first + [at + FARTHER / 1e3 for at in second]
         gaps = [longest_gap(times, since, until) for times in (sent, received)]
         if None in gaps:
             raise Failed("no sound was seen on the links: is it relayed inside of TLS?")

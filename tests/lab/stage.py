@@ -11,6 +11,8 @@ from servers import PLAIN, Servers, new_link, seen_from
 
 # Wide enough that nothing but distance and routers counts.
 OPEN = "rate=100mbit queue=300ms aqm=droptail"
+# How much farther a second uplink is from the net, in milliseconds: a call prefers the first.
+FARTHER = 10
 # Pictures that cost little: these cases count packets, not pixels.
 SMALL = ("--camera", "test-card", "--max-size", "320x180", "--max-bitrate", "300k", "--microphone", "tone")
 
@@ -87,7 +89,7 @@ class Stage:
             else:
                 words = f"nat={kind};family=4" + (";own=1" if kind == "none" else "")
             more = (settings or {}).get(home, "")
-            specs.append(f"{home}:both={OPEN} delay={delay}ms;{words}" + (f";mobile=1;mboth={OPEN} delay={delay}ms;mnat=portrestricted" if home in mobile else "")
+            specs.append(f"{home}:both={OPEN} delay={delay}ms;{words}" + (f";mobile=1;mboth={OPEN} delay={delay + FARTHER}ms;mnat=portrestricted" if home in mobile else "")
                          + (f";{more}" if more else ""))
         lab.up(len(kinds), specs, ipv6="ipv6only" in kinds, packet_log=range(1, len(kinds) + 1))
         for home in self.kinds:
