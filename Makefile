@@ -3,7 +3,7 @@
 #   make run     build with optimisation and open the application (without a display: make demo)
 #   make test    every test
 #   make demo    a real call on this computer: a server and three participants
-#   make lab     calls through routers and narrow links in network namespaces, about nine minutes
+#   make lab     calls through routers and narrow links in network namespaces, about twelve minutes
 #                (root, or a kernel that gives users namespaces and TUN devices)
 #   make bench   the benchmarks, one table each; the lab's part takes an hour, and half as long again
 #                for Chromium beside it where that is installed

@@ -1,4 +1,5 @@
-//! A real call through a real link that narrows, recovers and is cut: the quick check of the lab.
+//! Real calls in the lab, pass or fail: through a link that narrows, recovers and is cut; and between
+//! people whom nothing but a relay joins, one of whom loses a cable.
 //!
 //! The lab needs network namespaces and TUN devices. Where the kernel refuses them, or Python or
 //! a package is missing, the test says so and passes: it could not look.
@@ -13,21 +14,34 @@ const SKIPPED: i32 = 77;
 
 #[test]
 fn a_call_lives_through_a_link_that_narrows_recovers_and_is_cut() {
+    check("rate.py", "quick");
+}
+
+#[test]
+fn relays_join_people_without_a_direct_path_and_a_pulled_cable_ends_nothing() {
+    check("connect.py", "relayed");
+}
+
+/// Runs the quick check of a benchmark in a lab of this name.
+fn check(script: &str, lab: &str) {
     let programs = Path::new(env!("CARGO_BIN_EXE_nonstop"))
         .parent()
         .expect("a program lies in a folder");
-    let wan = programs.join("nonstop-wan");
-    if !wan.exists() {
-        println!("skipped: nonstop-wan is not built (run the tests of the whole workspace)");
-        return;
+    for name in ["nonstop-wan", "nonstop-server"] {
+        if !programs.join(name).exists() {
+            println!("skipped: {name} is not built (run the tests of the whole workspace)");
+            return;
+        }
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/rate.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/lab")
+        .join(script);
     let ran = Command::new("python3")
         .arg(&script)
         .arg("--quick")
         .env("NONSTOP_BIN", programs)
-        .env("WAN", &wan)
-        .env("LAB", "quick")
+        .env("WAN", programs.join("nonstop-wan"))
+        .env("LAB", lab)
         .output();
     let Output {
         status,

@@ -87,7 +87,7 @@ def messages(node, address, way, *more, user="stranger", secret=SECRET, timeout=
     """What comes back through a relay, and what the client said."""
     words = [*WAYS[way], "-p", "443", "-u", user, *(["-W", secret] if secret else []), "-m", "2", "-n", "20", "-c",
              # Over TLS the client takes one message for each time it is told of some: they must not come close together.
-             "-z", "100", *more]
+             "-z", "300" if way == "tls" else "100", *more]
     status, said = uclient(node, *words, address, timeout=timeout)
     return (came_back(said) if status == 0 else 0), said
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""suite.py - the whole lab: its own equipment, calls that must live, and the named links.
+"""suite.py - the whole lab: its own equipment, calls that must come about and live, and the named links.
 
-  suite.py          about nine minutes; exit status 0 when everything held, 77 where no lab can be
+  suite.py          about twelve minutes; exit status 0 when everything held, 77 where no lab can be
 
-The benchmark with its bounds is rate.py.
+The benchmarks with their bounds are rate.py and connect.py.
 """
 import os
 import subprocess as sp
@@ -78,9 +78,12 @@ def main():
             failed.append(what)
     equipment(expect)
     rate = [sys.executable, f"{lab.HERE}/rate.py"]
+    connect = [sys.executable, f"{lab.HERE}/connect.py"]
     links = [word for name in cases.NAMED_LINKS for word in ("--case", name)]
     for what, command in (("the link does to packets what it was told", [sys.executable, f"{lab.HERE}/wan/selftest.py"]),
                           ("a call lives through a narrow link and a cut", [*rate, "--quick"]),
+                          ("relays join people, and a pulled cable ends nothing", [*connect, "--quick"]),
+                          ("calls through every kind of router", [*connect, "--fresh", "--strict", "--parallel", "2", "--case", "matrix-quick"]),
                           ("calls over the named links", [*rate, "--fresh", *links])):
         print(f"-- {what}", flush=True)
         status = sp.call(command, env={**os.environ, "WAN": lab.WAN})
