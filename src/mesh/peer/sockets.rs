@@ -35,6 +35,9 @@ use crate::mesh::paths::{Class, Wire};
 /// Where webrtc-rs believes the other side to be. No packet goes there.
 pub(super) const OTHER_SIDE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
 
+/// An address that is not the other side's, for one check.
+const ELSEWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 10));
+
 /// The connection's way out, and the stand-in that keeps webrtc-rs's ICE content.
 pub(super) struct Gate {
     pub(super) wire: Wire,
@@ -45,8 +48,15 @@ pub(super) struct Gate {
 #[derive(Default)]
 struct Answers {
     stand_in: Option<StandIn>,
-    /// What the stand-in says, until webrtc-rs takes it.
-    said: VecDeque<Vec<u8>>,
+    /// What the stand-in says, and from where, until webrtc-rs takes it.
+    said: VecDeque<(Vec<u8>, SocketAddr)>,
+}
+
+impl Answers {
+    fn say(&mut self, packets: Vec<Vec<u8>>, from: SocketAddr) {
+        let packets = packets.into_iter().map(|packet| (packet, from));
+        self.said.extend(packets);
+    }
 }
 
 impl Gate {
@@ -67,19 +77,22 @@ impl Gate {
         };
         let mut stand_in = StandIn::new(own, theirs, offers, Box::new(random));
         let mut answers = self.answers();
-        answers.said.extend(stand_in.open());
+        answers.say(stand_in.open(), OTHER_SIDE);
         answers.stand_in = Some(stand_in);
         drop(answers);
         self.wire.wake();
     }
 
     /// webrtc-rs's ICE is content: lets it take packets from now on, since it would have dropped
-    /// those that came before. What it writes next (DTLS) waits for its next turn, of which its ICE
-    /// takes one every 200 ms; one more check gives it one now.
+    /// those that came before.
+    ///
+    /// What its DTLS has written by then would wait for the next of its timers, up to 200 ms: nothing
+    /// but a timer, or a packet of DTLS, carries it out. A check that seems to come from elsewhere
+    /// makes a timer due at once.
     pub(super) fn open(&self) {
         let mut answers = self.answers();
-        let more = answers.stand_in.as_mut().map(StandIn::open);
-        answers.said.extend(more.into_iter().flatten());
+        let check = answers.stand_in.as_mut().map(StandIn::open);
+        answers.say(check.unwrap_or_default(), ELSEWHERE);
         drop(answers);
         self.wire.open();
     }
@@ -94,7 +107,7 @@ impl Gate {
             return;
         };
         let said = stand_in.answer(packet, from);
-        answers.said.extend(said);
+        answers.say(said, OTHER_SIDE);
         drop(answers);
         self.wire.wake();
     }
@@ -203,7 +216,12 @@ impl AsyncUdpSocket for WireSocket {
         let (Some(buffer), Some(meta)) = (bufs.first_mut(), meta.first_mut()) else {
             return Poll::Ready(Ok(0));
         };
-        let said = || self.gate.answers().said.pop_front();
+        let mut from = OTHER_SIDE;
+        let said = || {
+            let (packet, source) = self.gate.answers().said.pop_front()?;
+            from = source;
+            Some(packet)
+        };
         let Poll::Ready(packet) = self.gate.wire.poll_receive(cx, said) else {
             return Poll::Pending;
         };
@@ -212,7 +230,7 @@ impl AsyncUdpSocket for WireSocket {
             to.copy_from_slice(from);
         }
         *meta = RecvMeta::default();
-        meta.addr = OTHER_SIDE;
+        meta.addr = from;
         meta.len = length;
         meta.stride = length.max(1);
         Poll::Ready(Ok(1))
