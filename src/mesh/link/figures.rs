@@ -139,7 +139,10 @@ pub(super) fn with_path(
 ) -> LinkStats {
     LinkStats {
         path,
-        protocol: path.map(|_| "udp"),
+        protocol: path.map(|path| match path {
+            Path::TurnTcp | Path::TurnTls => "tcp",
+            Path::Direct | Path::TurnUdp | Path::Relay => "udp",
+        }),
         round_trip_time,
         ..stats
     }
