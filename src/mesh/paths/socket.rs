@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSliceMut},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use nonstop_ice::Base;
@@ -18,6 +19,8 @@ use crate::clock;
 const BUFFER: usize = 1 << 20;
 /// How many buffers are filled by one system call; each may hold several datagrams of one sender.
 const BATCH: usize = 8;
+/// For how long a packet may have waited for us.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Room for what the system puts together in one buffer.
 const ROOM: usize = 64 * 1024;
 
@@ -93,10 +96,13 @@ impl UdpBase {
     }
 }
 
-/// Reads until the task is ended.
+/// Reads until the task is ended. A packet arrived when the system took it (SO_TIMESTAMPNS, where
+/// there is such), not when we came to look: rate control must not take a busy computer for a full
+/// network.
 async fn read(socket: UdpSocket, state: UdpSocketState, base: Base, switch: Arc<Switch>) {
     let mut room = vec![0_u8; BATCH * ROOM];
     let mut metas = [RecvMeta::default(); BATCH];
+    let mut last = clock::now();
     loop {
         let received = socket
             .async_io(Interest::READABLE, || {
@@ -117,11 +123,16 @@ async fn read(socket: UdpSocket, state: UdpSocketState, base: Base, switch: Arc<
                 continue;
             }
         };
-        let now = clock::now();
+        let (now, wall) = (clock::now(), clock::unix_time());
         for (meta, buffer) in metas.iter().zip(room.chunks(ROOM)).take(count) {
             let filled = buffer.get(..meta.len).unwrap_or_default();
+            let waited = meta.timestamp.map(|stamp| wall.saturating_sub(stamp));
+            // More than that is another clock, or one that was set.
+            let waited = waited.filter(|waited| *waited < LONGEST_WAIT);
+            let arrived = now.checked_sub(waited.unwrap_or_default()).unwrap_or(now);
+            last = arrived.max(last);
             for packet in filled.chunks(meta.stride.max(1)) {
-                switch.handle_packet(base, meta.addr, packet, now);
+                switch.handle_packet(base, meta.addr, packet, last);
             }
         }
     }

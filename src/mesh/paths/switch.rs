@@ -199,7 +199,7 @@ impl Switch {
             return;
         };
         self.with_agent(&end, |agent| agent.handle_data(now, base, from));
-        end.receive(packet);
+        end.receive(packet, now);
     }
 
     fn handle_stun(&self, base: Base, from: SocketAddr, packet: &[u8], now: Instant) {

@@ -60,7 +60,9 @@ impl Side {
     }
 
     async fn receive(&self) -> Vec<u8> {
-        std::future::poll_fn(|context| self.wire.poll_receive(context, || None)).await
+        let (packet, _) =
+            std::future::poll_fn(|context| self.wire.poll_receive(context, || None)).await;
+        packet
     }
 }
 

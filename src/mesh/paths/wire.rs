@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use nonstop_ice::{Agent, Candidate, Config, Credentials, Path, Progress};
@@ -65,7 +66,7 @@ struct Route {
 
 #[derive(Debug, Default)]
 struct Inbox {
-    packets: VecDeque<Vec<u8>>,
+    packets: VecDeque<(Vec<u8>, Instant)>,
     waker: Option<Waker>,
     /// Whether packets may be taken: before its own handshake the connection would drop them.
     open: bool,
@@ -131,13 +132,13 @@ impl End {
     }
 
     /// Hands a packet to the connection.
-    pub(super) fn receive(&self, packet: &[u8]) {
+    pub(super) fn receive(&self, packet: &[u8], arrived: Instant) {
         let waker = {
             let mut inbox = lock(&self.inbox);
             if inbox.packets.len() >= MOST_WAITING {
                 return;
             }
-            inbox.packets.push_back(packet.to_vec());
+            inbox.packets.push_back((packet.to_vec(), arrived));
             match inbox.open {
                 true => inbox.waker.take(),
                 false => None,
@@ -283,16 +284,16 @@ impl Wire {
         }
     }
 
-    /// Takes what `first` has, or the next packet, once [`open`](Self::open). Whoever gives `first`
+    /// Takes what `first` has, or the next packet, once [`open`](Self::open), and when it arrived. Whoever gives `first`
     /// something later has to [`wake`](Self::wake).
     pub(crate) fn poll_receive(
         &self,
         context: &mut Context<'_>,
         first: impl FnOnce() -> Option<Vec<u8>>,
-    ) -> Poll<Vec<u8>> {
+    ) -> Poll<(Vec<u8>, Instant)> {
         let mut inbox = lock(&self.end.inbox);
         if let Some(packet) = first() {
-            return Poll::Ready(packet);
+            return Poll::Ready((packet, clock::now()));
         }
         if inbox.open
             && let Some(packet) = inbox.packets.pop_front()

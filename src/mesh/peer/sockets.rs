@@ -11,6 +11,7 @@
 //! happens to the paths ever reaches DTLS or SRTP.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     fmt,
     future::Future,
@@ -19,7 +20,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nonstop_ice::{Credentials, StandIn, is_stun};
@@ -43,6 +44,14 @@ pub(super) struct Gate {
     pub(super) wire: Wire,
     events: mpsc::Sender<PeerEvent>,
     stand_in: Mutex<Answers>,
+}
+
+thread_local! {
+    /// When the packet arrived that webrtc-rs has just taken on this thread.
+    ///
+    /// webrtc-rs asks its runtime for the time of each packet right after it took it, in the same
+    /// turn of its task; so it is told the true time of arrival then, and the present otherwise.
+    static ARRIVED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 #[derive(Default)]
@@ -157,8 +166,8 @@ impl Runtime for OurRuntime {
         TokioRuntime.resolve_host(host)
     }
 
-    fn now(&self) -> std::time::Instant {
-        crate::clock::now()
+    fn now(&self) -> Instant {
+        ARRIVED.take().unwrap_or_else(crate::clock::now)
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
@@ -222,9 +231,10 @@ impl AsyncUdpSocket for WireSocket {
             from = source;
             Some(packet)
         };
-        let Poll::Ready(packet) = self.gate.wire.poll_receive(cx, said) else {
+        let Poll::Ready((packet, arrived)) = self.gate.wire.poll_receive(cx, said) else {
             return Poll::Pending;
         };
+        ARRIVED.set(Some(arrived));
         let length = packet.len().min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..length), packet.get(..length)) {
             to.copy_from_slice(from);
