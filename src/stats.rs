@@ -279,6 +279,7 @@ fn relay_state(state: RelayState) -> &'static str {
     match state {
         RelayState::NotOffered => "not_offered",
         RelayState::Failed => "failed",
+        RelayState::Idle => "idle",
         RelayState::Trying => "trying",
         RelayState::Works => "works",
     }

@@ -372,6 +372,7 @@ impl<'a> Session<'a> {
                 self.tell(LinkEvent::Connected(self.way().unwrap_or(Path::Direct)));
             }
             Some(Verdict::Interrupted) => {
+                self.peer.wire().doubt();
                 self.media.outbound.set_active(false);
                 self.tell(LinkEvent::Interrupted);
             }

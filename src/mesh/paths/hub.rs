@@ -43,6 +43,8 @@ pub(super) enum Order {
     Servers(Vec<IceServer>),
     /// A name was looked up.
     Found(Vec<SocketAddr>),
+    /// A link hears nothing: perhaps the network lets through less than before.
+    Doubt,
     /// Something became of a relay.
     Relay(RelayId, RelayEvent, Vec<(Base, SocketAddr)>),
 }
@@ -59,6 +61,8 @@ pub(super) struct Hub {
     servers: Vec<IceServer>,
     places: Vec<Place>,
     relays: u32,
+    /// Until when it is doubted that UDP gets through.
+    doubt_until: Option<Instant>,
     look_ups: JoinSet<()>,
 }
 
@@ -80,6 +84,7 @@ impl Hub {
             servers: Vec::new(),
             places: Vec::new(),
             relays: 0,
+            doubt_until: None,
             look_ups: JoinSet::new(),
         };
         hub.look(clock::now());
@@ -114,6 +119,7 @@ impl Hub {
             let state = match place.works() {
                 true => RelayState::Works,
                 false if place.failed => RelayState::Failed,
+                false if place.waits(clock::now()) => RelayState::Idle,
                 false => RelayState::Trying,
             };
             let number = match place.server.protocol {
@@ -135,6 +141,7 @@ impl Hub {
                     self.add_stun(address, now);
                 }
             }
+            Order::Doubt => self.doubt(now),
             Order::Relay(id, event, relayed) => self.handle_relay(id, event, relayed, now),
         }
     }

@@ -99,7 +99,7 @@ impl Paths {
 
     /// Makes the end of a connection. `tell` is called from other tasks and must not wait.
     pub(crate) fn wire(&self, tell: impl Fn(PathEvent) + Send + Sync + 'static) -> Wire {
-        Wire::new(&self.switch, self.policy, tell)
+        Wire::new(&self.switch, self.orders.clone(), self.policy, tell)
     }
 
     /// Returns the counter of changes of this computer's network.

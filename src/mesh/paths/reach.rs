@@ -21,7 +21,9 @@ pub enum RelayState {
     NotOffered,
     /// None can be used.
     Failed,
-    /// One is being asked, or is not needed.
+    /// It is not tried, because a better one works.
+    Idle,
+    /// One is being asked.
     Trying,
     /// One can be used.
     Works,

@@ -14,9 +14,11 @@ use std::{
 };
 
 use nonstop_ice::{Agent, Candidate, Config, Credentials, Path, Progress};
+use tokio::sync::mpsc;
 
 use super::{
     Policy, Ways,
+    hub::Order,
     relay::Class,
     switch::{Outlet, Switch, lock},
 };
@@ -154,12 +156,14 @@ impl End {
 #[derive(Debug)]
 pub(crate) struct Wire {
     switch: Arc<Switch>,
+    orders: mpsc::Sender<Order>,
     end: Arc<End>,
 }
 
 impl Wire {
     pub(super) fn new(
         switch: &Arc<Switch>,
+        orders: mpsc::Sender<Order>,
         policy: Policy,
         tell: impl Fn(PathEvent) + Send + Sync + 'static,
     ) -> Self {
@@ -187,6 +191,7 @@ impl Wire {
         }
         Self {
             switch: Arc::clone(switch),
+            orders,
             end,
         }
     }
@@ -229,6 +234,12 @@ impl Wire {
     /// one works.
     pub(crate) fn restart(&self) {
         self.act(|agent| agent.restart(clock::now(), draw_credentials()));
+    }
+
+    /// Nothing is heard: lets relays over TCP and TLS be tried, even if one over UDP seems to work.
+    pub(crate) fn doubt(&self) {
+        // Full means that the hub has much to do; the next silence comes soon.
+        let _ = self.orders.try_send(Order::Doubt);
     }
 
     /// Checks all paths again, now.

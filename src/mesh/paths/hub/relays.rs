@@ -25,6 +25,8 @@ use crate::mesh::{
 const HEAD_START: Duration = Duration::from_millis(20);
 /// How long a relay is kept that a better one has made superfluous.
 const SUPERFLUOUS: Duration = Duration::from_secs(15);
+/// How long UDP is doubted after a link heard nothing.
+const DOUBT: Duration = Duration::from_secs(30);
 /// Most interfaces on which a relay of their own is kept, so that one can stand in for another.
 const RELAYS_ON: usize = 2;
 
@@ -46,6 +48,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Whether it could be tried and is not, because a better one works.
+    pub(super) fn waits(&self, now: Instant) -> bool {
+        self.relay.is_none() && !self.failed && self.start_at <= now
+    }
+
     pub(super) fn works(&self) -> bool {
         !self.bases.is_empty()
     }
@@ -120,10 +127,27 @@ impl Hub {
         }
     }
 
+    /// Tries relays over streams, although one over UDP seems to work.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        self.doubt_until = Some(now + DOUBT);
+        for place in &mut self.places {
+            let stream = place.server.protocol != RelayProtocol::Udp;
+            if stream && place.relay.is_none() {
+                place.failed = false;
+                place.start_at = now + head_start(place.server.protocol) - HEAD_START;
+            }
+        }
+    }
+
     /// Starts the relays whose time has come, unless a better one works; returns when to look
     /// again.
     pub(super) fn start_relays(&mut self, now: Instant) -> Option<Instant> {
-        let best = self.places.iter().filter(|place| place.works());
+        let doubt = self.doubt_until.is_some_and(|until| now < until);
+        // A relay over UDP is told dead only when it does not answer a refresh.
+        let sure = |place: &&Place| {
+            place.works() && !(doubt && place.server.protocol == RelayProtocol::Udp)
+        };
+        let best = self.places.iter().filter(sure);
         let best = best.map(|place| place.server.protocol).min();
         let mut next = self.end_superfluous(best, now);
         for place in &mut self.places {
