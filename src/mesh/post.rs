@@ -156,7 +156,7 @@ impl Post {
         let others = match message {
             // Nothing comes after it that would make up for its loss.
             PeerMessage::Bye => true,
-            PeerMessage::State(_) => !ways.server && !(ways.own && ways.flowing),
+            PeerMessage::State(_) => !(ways.server || (ways.own && ways.flowing)),
             _ => !ways.server || conversation.deaf,
         };
         if signal && ways.server && !others {

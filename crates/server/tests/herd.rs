@@ -127,6 +127,7 @@ async fn restart(config: Config) -> Server {
     panic!("the port stays taken");
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests have no clock file")]
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -196,7 +196,7 @@ impl System {
                 }
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Takes what else has been told: it is looked at in one go.
@@ -230,7 +230,7 @@ impl System {
     }
 
     async fn next(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn drain(&mut self) {}
