@@ -50,7 +50,8 @@ CASES = {
     "plain-udp": (connecting.join("symmetric", "symmetric", True), 40, 4),
     "plain-tcp": (connecting.join("portrestricted", "udpblocked", True), 40, 4),
     "cable": (roaming.cable(True), 35, RUNS), "cable-cold": (roaming.cable(False), 35, RUNS),
-    "readdress": (roaming.readdress, 40, RUNS), "signalling": (connecting.signalling, 110, 1), "alone": (connecting.alone, 45, RUNS),
+    "readdress": (roaming.readdress, 40, RUNS), "blocked": (roaming.blocked, 60, RUNS),
+    "signalling": (connecting.signalling, 110, 1), "alone": (connecting.alone, 45, RUNS),
     "firewall": (connecting.firewall, 30, 3), "hidden": (relays.hidden, 30, 1), "name": (relays.name, 60, 1), "coturn": (relays.coturn, 70, 1), "clients": (relays.clients, 60, 1),
     "chromium": (relays.chromium, 60, 1), "abuse": (relays.abuse, 40, 1),
 }
@@ -78,7 +79,7 @@ FIGURES = {
 BOUNDS = {
     "join-direct": {"first_picture": 450}, "join-udp": {"first_picture": 500}, "join-tcp": {"first_picture": 550}, "join-tls": {"first_picture": 600},
     "plain-direct": {"first_picture": 450}, "plain-udp": {"first_picture": 500}, "plain-tcp": {"first_picture": 550},
-    "cable": {"gap": .3}, "cable-cold": {"gap": 1}, "readdress": {"new_picture": 2}, "alone": {"stuck": 0},
+    "cable": {"gap": .3}, "cable-cold": {"gap": 1}, "readdress": {"new_picture": 2}, "alone": {"stuck": 0}, "blocked": {"wrongly_shown": 0},
     "signalling": {"freezes": 0, "rate_kept": .95, "thrown_out": 0, "interrupted": 0, "resumed": 5, "fifth_sees": 4},
     "firewall": {"relayed_needlessly": 0, "wrongly_shown": 0, "direct_wrongly": 0, "stuck": 0},
     "hour": {"memory_growth": 10, "stuck": 0, "left": 0},

@@ -7,8 +7,9 @@ from packets import AUDIO
 from parties import Failed
 from stage import FARTHER
 
-# Seconds of calm before something happens, and of watching after it.
-CALM, AFTER = 8, 8
+# Seconds of calm before something happens, so long that what is not needed at first may have been let
+# go, and of watching after it.
+CALM, AFTER = 30, 8
 
 
 def sound(packets, direction, since, until):
@@ -78,6 +79,24 @@ def readdress(stage):
     gaps = [longest_gap(sound(stage.packets(home), "down", since, until), since, until) for home in (1, 2)]
     stage.part(*people)
     return {"new_picture": max(w if w is not None else 99 for w in waits), "gap": None if None in gaps else max(gaps)}
+
+
+def blocked(stage):
+    """A firewall begins to block UDP in the middle of a call."""
+    stage.homes("portrestricted", "portrestricted", delay=ONE_WAY)
+    stage.serve()
+    link = stage.link()
+    people = [stage.join(home, link) for home in (2, 1)]
+    stage.everyone_sees(people)
+    stage.sleep(CALM)
+    changed = time.time()
+    lab.change_nat("1", "udpblocked")
+    stage.sleep(14.5)
+    waits = [first_picture_after(p, peers(p)[0], changed) for p in people]
+    flow = stage.truth(1)
+    wrong = sum(p.shown() != "turn-tcp" for p in people)
+    stage.part(*people)
+    return {"new_picture": max(w if w is not None else 99 for w in waits), "wrongly_shown": wrong + (not flow or flow[1] != "turn-tcp")}
 
 
 # What happens every half minute, over and over: each is undone by a later one.

@@ -14,6 +14,14 @@ const CHANNEL_DATA: std::ops::RangeInclusive<u8> = 0x40..=0x4f;
 /// Bytes before the data of a ChannelData message.
 const CHANNEL_HEADER: usize = 4;
 
+/// The last byte of the types of Send and Data indications, in which packets travel before there is
+/// a channel (RFC 8656, section 11).
+const SEND: u8 = 0x16;
+const DATA: u8 = 0x17;
+/// Bytes before the attributes of a STUN message, and the attribute that holds a packet.
+const STUN_HEADER: usize = 20;
+const DATA_ATTRIBUTE: u16 = 0x0013;
+
 /// The headers of one IP packet, as far as they were there.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Headers {
@@ -69,6 +77,19 @@ impl Headers {
     }
 }
 
+/// What a Send or Data indication carries (RFC 8656, section 18.2).
+fn data_attribute(indication: &[u8]) -> Option<&[u8]> {
+    let mut rest = indication.get(STUN_HEADER..)?;
+    while let [a, b, c, d, value @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*c, *d]));
+        if u16::from_be_bytes([*a, *b]) == DATA_ATTRIBUTE {
+            return value.get(..length);
+        }
+        rest = value.get(length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
 /// Where a packet comes from and goes to; nothing for one that is cut short.
 fn addresses(packet: &[u8]) -> (Option<IpAddr>, Option<IpAddr>) {
     let at = |from: usize| -> Option<IpAddr> {
@@ -84,13 +105,10 @@ fn addresses(packet: &[u8]) -> (Option<IpAddr>, Option<IpAddr>) {
 }
 
 fn rtp(datagram: &[u8]) -> Option<(u8, u32, u16)> {
-    let relayed = datagram
-        .first()
-        .is_some_and(|first| CHANNEL_DATA.contains(first));
-    let datagram = if relayed {
-        datagram.get(CHANNEL_HEADER..)?
-    } else {
-        datagram
+    let datagram = match datagram {
+        [first, ..] if CHANNEL_DATA.contains(first) => datagram.get(CHANNEL_HEADER..)?,
+        [0, SEND | DATA, ..] => data_attribute(datagram)?,
+        _ => datagram,
     };
     let [first, second, s0, s1, _, _, _, _, a, b, c, d, ..] = *datagram else {
         return None;
@@ -154,6 +172,21 @@ mod tests {
         let headers = Headers::read(&ipv4(UDP, &relayed));
         assert_eq!(headers.head, Some([0x40, 1, 0, 12]));
         assert_eq!(headers.rtp, expected("::", "::").rtp);
+    }
+
+    #[test]
+    fn rtp_is_read_in_an_indication_whatever_comes_before_it() {
+        let (ports, data) = DATAGRAM.split_at(8);
+        let mut indication = [ports, &[0, 0x17, 0, 24], &[0; 16]].concat();
+        // A peer's address of five bytes, which are padded to eight.
+        indication.extend([0, 0x12, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0]);
+        indication.extend([0, 0x13, 0, 12]);
+        indication.extend(data);
+        let whole = ipv4(UDP, &indication);
+        assert_eq!(Headers::read(&whole).rtp, expected("::", "::").rtp);
+        for end in 0..whole.len() {
+            assert_eq!(Headers::read(&whole[..end]).rtp, None);
+        }
     }
 
     #[test]
