@@ -1,4 +1,5 @@
 """Cases of connect.py in which the network changes under a call: cables, addresses, an hour of both."""
+import json
 import time
 
 import lab
@@ -131,6 +132,8 @@ def hour(minutes):
                         stuck += 1
                         print(f"    {time.time() - began:5.0f} s: home {person.home} has no pictures of {home} after: {what}; shown as {person.shown(peer)}", flush=True)
             # The logs of the links are not read here: they are long.
+        with open(f"{stage.folder}/memory.json", "w") as f:
+            json.dump({person.label: [(round(at), round(mb, 1)) for at, mb in samples] for person, samples in memory.items()}, f)
         grown = []
         for person, samples in memory.items():
             settled = [mb for at, mb in samples if at >= min(300, minutes * 30)]
