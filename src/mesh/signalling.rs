@@ -39,7 +39,7 @@ use self::{
     backoff::Backoff,
     socket::{Socket, connect},
 };
-use super::{End, proxy::Proxies};
+use super::{End, paths, proxy::Proxies};
 use crate::clock;
 
 mod backoff;
@@ -345,6 +345,10 @@ impl Task {
                 biased;
                 outgoing = self.from_mesh.recv() => match outgoing {
                     Some(Outgoing::Message(message)) => self.keep(message),
+                    Some(Outgoing::Knock) if is_stranded(&socket) => {
+                        tracing::debug!("the address that the server was reached from is gone");
+                        return Ok(());
+                    }
                     Some(Outgoing::Knock) => {
                         ask_at = clock::now();
                         broken_at = broken_at.min(ask_at + self.patience.answer);
@@ -388,6 +392,15 @@ impl Task {
             }
         }
     }
+}
+
+/// Tells whether the network that a connection was made through is gone.
+fn is_stranded(socket: &Socket) -> bool {
+    let local = socket.get_ref().tcp().local_addr();
+    local.is_ok_and(|local| {
+        let ip = local.ip().to_canonical();
+        paths::may_be_told(&ip) && !paths::usable().iter().any(|there| there.ip == ip)
+    })
 }
 
 async fn write(socket: &mut Socket, message: &ClientMessage) -> bool {

@@ -83,8 +83,9 @@ pub(crate) fn usable() -> Vec<Interface> {
     found
 }
 
-/// Link-local addresses mean nothing to the other side; one loopback address is enough.
-fn may_be_told(ip: &IpAddr) -> bool {
+/// Tells whether others can do anything with an address: link-local ones mean nothing to them, and
+/// one loopback address is enough.
+pub(crate) fn may_be_told(ip: &IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_link_local() && !ip.is_unspecified(),
         IpAddr::V6(ip) => !ip.is_unicast_link_local() && !ip.is_loopback() && !ip.is_unspecified(),

@@ -44,6 +44,7 @@ use self::{
 };
 use super::proxy::Proxies;
 pub(crate) use hub::stun_address;
+pub(crate) use interfaces::{may_be_told, usable};
 pub(crate) use policy::Policy;
 pub use policy::{Path, PathPolicy};
 pub use reach::{Reach, RelayState, Ways};
