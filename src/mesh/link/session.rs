@@ -468,8 +468,10 @@ impl<'a> Session<'a> {
         self.tell_way(Path::from(before.way));
     }
 
+    /// Tells of another way while media flows; otherwise the word of the connection names it.
     fn tell_way(&mut self, before: Path) {
-        if let Some(way) = self.way().filter(|way| *way != before) {
+        let way = self.way().filter(|_| self.health.connected());
+        if let Some(way) = way.filter(|way| *way != before) {
             self.tell(LinkEvent::PathChanged(way));
         }
     }
