@@ -3,10 +3,10 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::clock;
 
@@ -106,6 +106,8 @@ pub(crate) enum Change {
 /// Tells of changes.
 pub(crate) struct Watch {
     told: System,
+    /// When what was told has settled; kept here, so that it is not lost with the future.
+    settles: Option<Instant>,
     tick: tokio::time::Interval,
     /// The wall clock less ours.
     offset: Duration,
@@ -122,6 +124,7 @@ impl Watch {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             told,
+            settles: None,
             tick,
             offset: offset(),
         }
@@ -131,9 +134,18 @@ impl Watch {
     /// May be given up at any time.
     pub(crate) async fn next(&mut self) -> Change {
         loop {
+            let settled = async {
+                match self.settles {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = self.told.next() => {
-                    sleep(SETTLE).await;
+                () = self.told.next(), if self.settles.is_none() => {
+                    self.settles = Some(clock::now() + SETTLE);
+                }
+                () = settled => {
+                    self.settles = None;
                     self.told.drain();
                     return Change::Network;
                 }
@@ -277,5 +289,15 @@ mod tests {
             Ok(system) => assert!(!system.is_silent() && !Watch::new().told.is_silent()),
             Err(error) => println!("skipped: this system has no netlink: {error}"),
         }
+    }
+
+    #[tokio::test]
+    async fn a_change_is_told_although_whoever_waited_gave_up_meanwhile() {
+        let mut watch = Watch::new();
+        watch.settles = Some(clock::now() + SETTLE);
+        let given_up = tokio::time::timeout(SETTLE / 10, watch.next()).await;
+        assert!(given_up.is_err());
+        assert_eq!(watch.next().await, Change::Network);
+        assert_eq!(watch.settles, None);
     }
 }

@@ -91,10 +91,12 @@ impl Hub {
         let own: HashSet<IpAddr> = self.sockets.iter().map(|s| s.interface.ip).collect();
         let mut gone = Vec::new();
         self.places.retain(|place| {
-            // The same server, even if its credentials are newer: the allocation goes on.
-            let still = wanted
-                .iter()
-                .any(|(server, bind)| place.bind == *bind && is_same(&place.server, server));
+            // The same server, even if its credentials are newer: the allocation goes on, unless
+            // its own have expired.
+            let still = wanted.iter().any(|(server, bind)| {
+                let renewed = place.expires && place.server.username != server.username;
+                place.bind == *bind && is_same(&place.server, server) && !renewed
+            });
             let reached = place
                 .local
                 .is_none_or(|local| local.ip().is_unspecified() || own.contains(&local.ip()));
