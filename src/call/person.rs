@@ -282,6 +282,7 @@ mod tests {
             microphone,
             camera,
             knows: Vec::new(),
+            relay: false,
         }
     }
 

@@ -274,7 +274,7 @@ impl Driver {
             ServerMessage::Error { code, message } => {
                 tracing::debug!(?code, message, "the server refused something");
             }
-            ServerMessage::Welcome(_) | ServerMessage::Unknown => {}
+            _ => {}
         }
     }
 

@@ -142,6 +142,8 @@ impl House {
             participants: seen.collect(),
             ice_servers: Vec::new(),
             mesh_limit: MESH_LIMIT,
+            topology: nonstop_wire::Topology::Mesh,
+            relay: false,
         };
         self.guests.insert(id, guest);
         self.say(id, ServerMessage::Welcome(welcome));

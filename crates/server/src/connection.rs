@@ -142,7 +142,7 @@ async fn greeting(socket: &mut WebSocket) -> Result<Join, End> {
                     resume,
                 });
             }
-            Heard::Said(ClientMessage::Send { .. } | ClientMessage::Leave) => {
+            Heard::Said(_) => {
                 return Err(refused(ErrorCode::NotJoined));
             }
         }
@@ -201,7 +201,15 @@ impl Seated<'_> {
         self.keep_pace(1.0 + length / MESSAGE_UNIT).await?;
         let connection = self.connection;
         let fact = match parse(received)? {
-            Heard::Sign | Heard::Said(ClientMessage::Unknown) => return Ok(()),
+            Heard::Sign
+            | Heard::Said(
+                ClientMessage::RelayOpen(_)
+                | ClientMessage::RelayClose { .. }
+                | ClientMessage::Publish(_)
+                | ClientMessage::Unpublish
+                | ClientMessage::Watch(_)
+                | ClientMessage::Unknown,
+            ) => return Ok(()),
             Heard::Said(ClientMessage::Join { .. }) => return Err(refused(ErrorCode::Malformed)),
             Heard::Said(ClientMessage::Send { to, sealed }) => Fact::Sending {
                 connection,

@@ -18,7 +18,7 @@ use std::{
 
 use nonstop_wire::{
     DepartureReason, ErrorCode, IceServer, PROTOCOL_VERSION, ParticipantId, RoomName,
-    ServerMessage, Token, Welcome,
+    ServerMessage, Token, Topology, Welcome,
 };
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -257,6 +257,8 @@ impl Rooms {
             participants: others().map(|(other, _)| *other).collect(),
             ice_servers: grant.ice_servers,
             mesh_limit: self.mesh_limit,
+            topology: Topology::Mesh,
+            relay: false,
         });
         let away = others().filter(|(_, seat)| matches!(seat.presence, Presence::Away { .. }));
         let away = away.map(|(other, _)| ServerMessage::Away {

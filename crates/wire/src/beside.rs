@@ -30,6 +30,9 @@ pub enum BesideMessage {
         /// Whether no pictures are wanted at all for now, whatever the size.
         #[serde(default)]
         paused: bool,
+        /// Whether no sound is wanted either, because it comes through the relay.
+        #[serde(default)]
+        deaf: bool,
     },
     /// Whether the sender sends pictures.
     Video {

@@ -11,6 +11,7 @@ mod ids;
 mod limits;
 mod link;
 mod peer;
+mod relay;
 mod signalling;
 mod token;
 
@@ -20,6 +21,10 @@ pub use ids::{IdError, ParticipantId, RoomName};
 pub use limits::*;
 pub use link::{LinkError, LinkSecret, MeetingLink};
 pub use peer::{DescriptionKind, ParticipantState, PeerMessage, tidy_name};
+pub use relay::{
+    Allotted, LayerSize, Publish, Published, RelayExtensions, RelayOpen, RelayOpened,
+    RelayPayloadTypes, Topology, Wanted, Watch, Watched,
+};
 pub use signalling::{
     ClientMessage, DepartureReason, ErrorCode, IceServer, ServerMessage, Welcome,
 };

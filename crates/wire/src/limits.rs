@@ -41,6 +41,12 @@ pub const MAX_ICE_SERVER_FIELD: usize = 512;
 pub const MAX_EXPLANATION: usize = 512;
 /// Most participants in one room.
 pub const MAX_PARTICIPANTS: usize = 200;
+/// Most layers of a participant's pictures.
+pub const MAX_LAYERS: usize = 3;
+/// Most addresses of a relay that a participant is told of.
+pub const MAX_RELAY_ADDRESSES: usize = 16;
+/// Most recent speakers that a participant is told of.
+pub const MAX_SPEAKERS: usize = 8;
 /// Largest call that stays a mesh, unless the room says otherwise.
 pub const MESH_LIMIT: usize = 5;
 /// How long the server keeps the seat of a participant whose connection broke.

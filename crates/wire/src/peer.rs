@@ -98,6 +98,10 @@ pub struct ParticipantState {
     /// learns that it is known, and a server that hides somebody is found out by comparing.
     #[serde(default)]
     pub knows: Vec<ParticipantId>,
+    /// Whether the sender has a connection to the meeting server's relay: without one it needs links
+    /// to everybody, whatever the topology.
+    #[serde(default)]
+    pub relay: bool,
 }
 
 impl ParticipantState {

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    MAX_EXPLANATION, MAX_ICE_SERVER_FIELD, MAX_ICE_SERVERS, MAX_MESSAGE, MAX_PARTICIPANTS,
-    MAX_SEALED, PROTOCOL_VERSION, ParticipantId, RoomName, Token,
+    Allotted, MAX_EXPLANATION, MAX_ICE_SERVER_FIELD, MAX_ICE_SERVERS, MAX_LAYERS, MAX_MESSAGE,
+    MAX_PARTICIPANTS, MAX_SEALED, MAX_SPEAKERS, PROTOCOL_VERSION, ParticipantId, Publish,
+    Published, RelayOpen, RelayOpened, RoomName, Token, Topology, Wanted, Watch,
     decode::{self, DecodeError, within},
 };
 
@@ -33,6 +34,19 @@ pub enum ClientMessage {
         /// The sealed [`PeerMessage`](crate::PeerMessage), base64url.
         sealed: String,
     },
+    /// Opens a connection to the relay, in place of an earlier one.
+    RelayOpen(RelayOpen),
+    /// Closes the connection to the relay.
+    RelayClose {
+        /// Which.
+        connection: u32,
+    },
+    /// Offers own media through the relay; replaces an earlier offer.
+    Publish(Publish),
+    /// Takes the offer back.
+    Unpublish,
+    /// Says what to take in through the relay; replaces what was said before.
+    Watch(Watch),
     /// Leaves on purpose.
     Leave,
     /// A message this version does not know; ignored.
@@ -56,7 +70,14 @@ impl ClientMessage {
                 return Err(DecodeError::Version(*version));
             }
             Self::Send { sealed, .. } => within("sealed", sealed.len(), MAX_SEALED)?,
-            Self::Join { .. } | Self::Leave | Self::Unknown => {}
+            Self::RelayOpen(open) => open.keep_limits()?,
+            Self::Publish(publish) => publish.keep_limits()?,
+            Self::Watch(watch) => watch.keep_limits()?,
+            Self::Join { .. }
+            | Self::RelayClose { .. }
+            | Self::Unpublish
+            | Self::Leave
+            | Self::Unknown => {}
         }
         Ok(message)
     }
@@ -102,6 +123,38 @@ pub enum ServerMessage {
         /// The sealed [`PeerMessage`](crate::PeerMessage), base64url.
         sealed: String,
     },
+    /// How the media of this call travels from now on.
+    Topology {
+        /// How.
+        topology: Topology,
+    },
+    /// The relay's half of a connection to it.
+    RelayOpened(RelayOpened),
+    /// The connection to the relay is no more; another may be opened.
+    RelayClosed {
+        /// Which.
+        connection: u32,
+    },
+    /// Somebody offers media through the relay, or offers it differently.
+    Published(Published),
+    /// Somebody does so no longer.
+    Unpublished {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// What of the own publication somebody takes in.
+    Wanted(Wanted),
+    /// What of the pictures that are watched is passed on; all of them, in place of what was said
+    /// before.
+    Allotted {
+        /// Each of them.
+        pictures: Vec<Allotted>,
+    },
+    /// Who spoke last through the relay, the newest first.
+    Speakers {
+        /// They.
+        participants: Vec<ParticipantId>,
+    },
     /// Something was refused.
     Error {
         /// Which kind of refusal, for programs.
@@ -125,7 +178,17 @@ impl ServerMessage {
             Self::Welcome(welcome) => welcome.keep_limits()?,
             Self::Message { sealed, .. } => within("sealed", sealed.len(), MAX_SEALED)?,
             Self::Error { message, .. } => within("message", message.len(), MAX_EXPLANATION)?,
-            Self::Joined { .. }
+            Self::RelayOpened(opened) => opened.keep_limits()?,
+            Self::Wanted(wanted) => within("layers", wanted.layers.len(), MAX_LAYERS)?,
+            Self::Allotted { pictures } => within("pictures", pictures.len(), MAX_PARTICIPANTS)?,
+            Self::Speakers { participants } => {
+                within("participants", participants.len(), MAX_SPEAKERS)?;
+            }
+            Self::Topology { .. }
+            | Self::RelayClosed { .. }
+            | Self::Published(_)
+            | Self::Unpublished { .. }
+            | Self::Joined { .. }
             | Self::Away { .. }
             | Self::Back { .. }
             | Self::Left { .. }
@@ -156,6 +219,12 @@ pub struct Welcome {
     pub ice_servers: Vec<IceServer>,
     /// The largest call that stays a mesh in this room.
     pub mesh_limit: usize,
+    /// How the media of this call travels now.
+    #[serde(default)]
+    pub topology: Topology,
+    /// Whether the server has a relay.
+    #[serde(default)]
+    pub relay: bool,
 }
 
 impl Welcome {

@@ -57,6 +57,8 @@ fn server_messages_have_these_texts() {
             participants: vec![BOB],
             ice_servers,
             mesh_limit: 5,
+            topology: Topology::Mesh,
+            relay: false,
         })
     };
     let turn = IceServer {
@@ -72,7 +74,7 @@ fn server_messages_have_these_texts() {
     for (message, text) in [
         (
             welcome(vec![stun, turn]),
-            format!(r#"{{"type":"welcome","version":1,"resume":"{TOKEN}","resumed":false,"participants":["0000000000000b0b"],"ice_servers":[{{"urls":["stun:stun.example.org"]}},{{"urls":["turn:turn.example.org:3478"],"username":"1800000000:0123456789abcdef","credential":"c2VjcmV0"}}],"mesh_limit":5}}"#),
+            format!(r#"{{"type":"welcome","version":1,"resume":"{TOKEN}","resumed":false,"participants":["0000000000000b0b"],"ice_servers":[{{"urls":["stun:stun.example.org"]}},{{"urls":["turn:turn.example.org:3478"],"username":"1800000000:0123456789abcdef","credential":"c2VjcmV0"}}],"mesh_limit":5,"topology":"mesh","relay":false}}"#),
         ),
         (
             ServerMessage::Joined { participant: BOB },
@@ -145,8 +147,9 @@ fn peer_messages_have_these_texts() {
                 microphone: true,
                 camera: false,
                 knows: vec![BOB],
+                relay: true,
             }),
-            r#"{"type":"state","name":"Zoë 🦊","microphone":true,"camera":false,"knows":["0000000000000b0b"]}"#,
+            r#"{"type":"state","name":"Zoë 🦊","microphone":true,"camera":false,"knows":["0000000000000b0b"],"relay":true}"#,
         ),
         (PeerMessage::Bye, r#"{"type":"bye"}"#),
     ] {
@@ -272,6 +275,8 @@ fn what_is_over_a_limit_is_refused() {
                 participants: vec![BOB; others],
                 ice_servers: vec![server],
                 mesh_limit,
+                topology: Topology::Mesh,
+                relay: false,
             })
             .encode(),
         )
@@ -331,6 +336,7 @@ fn peer_messages_keep_their_limits() {
             microphone: true,
             camera: true,
             knows: vec![BOB; knows],
+            relay: false,
         })
     };
     assert!(decode(state("🦊".repeat(64), 200)).is_ok());
@@ -365,6 +371,7 @@ fn a_tidied_name_is_accepted() {
             microphone: false,
             camera: false,
             knows: Vec::new(),
+            relay: false,
         };
         let message = PeerMessage::State(state);
         assert_eq!(
@@ -380,6 +387,7 @@ fn messages_beside_the_media_have_these_texts() {
         width,
         height,
         paused,
+        deaf: false,
     };
     let video = |paused, reason| BesideMessage::Video { paused, reason };
     for (message, text) in [
@@ -391,7 +399,7 @@ fn messages_beside_the_media_have_these_texts() {
         ),
         (
             wanted(640, 360, false),
-            r#"{"kind":"wanted","width":640,"height":360,"paused":false}"#,
+            r#"{"kind":"wanted","width":640,"height":360,"paused":false,"deaf":false}"#,
         ),
         (
             video(true, Some(PauseReason::Bandwidth)),
@@ -431,6 +439,7 @@ fn what_is_new_beside_the_media_is_ignored_and_what_is_too_much_refused() {
                 width: 2,
                 height: 4,
                 paused: false,
+                deaf: false,
             },
         ),
         (

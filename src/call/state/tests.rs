@@ -90,6 +90,7 @@ impl Story {
             microphone: true,
             camera: true,
             knows: Vec::new(),
+            relay: false,
         };
         self.mesh(MeshEvent::ParticipantDescribed {
             id: id(number),

@@ -76,6 +76,7 @@ impl Talk {
                 width,
                 height,
                 paused,
+                deaf: _,
             }) => {
                 let size = match paused {
                     true => Size::new(0, 0),
@@ -112,6 +113,7 @@ impl Talk {
                 width: size.width.min(most),
                 height: size.height.min(most),
                 paused: is_nothing(size),
+                deaf: false,
             };
             if beside.say(wanted).await {
                 self.wish.told(size, now);
@@ -291,6 +293,7 @@ mod tests {
             width: 640,
             height: 360,
             paused: true,
+            deaf: false,
         }));
         assert!(talk.wanted().is_some_and(is_nothing));
     }

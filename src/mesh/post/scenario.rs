@@ -397,6 +397,8 @@ fn welcome(participants: Vec<ParticipantId>) -> Welcome {
         participants,
         ice_servers: Vec::new(),
         mesh_limit: 5,
+        topology: nonstop_wire::Topology::Mesh,
+        relay: false,
     }
 }
 

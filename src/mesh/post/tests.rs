@@ -38,6 +38,7 @@ fn state() -> PeerMessage {
         microphone: true,
         camera: true,
         knows: Vec::new(),
+        relay: false,
     })
 }
 

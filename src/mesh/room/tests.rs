@@ -125,6 +125,8 @@ fn welcome(others: &[ParticipantId], resumed: bool) -> Welcome {
         participants: others.to_vec(),
         ice_servers: Vec::<IceServer>::new(),
         mesh_limit: 5,
+        topology: nonstop_wire::Topology::Mesh,
+        relay: false,
     }
 }
 
@@ -134,6 +136,7 @@ fn state(name: &str, knows: Vec<ParticipantId>) -> ParticipantState {
         microphone: true,
         camera: true,
         knows,
+        relay: false,
     }
 }
 

@@ -94,6 +94,7 @@ impl Room {
                 microphone: self.shown.microphone,
                 camera: self.shown.camera,
                 knows: knows.clone(),
+                relay: false,
             });
             self.effects.push_back(Effect::Send { to, message });
         }

@@ -76,6 +76,8 @@ fn welcome(token: u8, resumed: bool) -> Welcome {
         participants: vec![ANN],
         ice_servers: vec![],
         mesh_limit: 5,
+        topology: nonstop_wire::Topology::Mesh,
+        relay: false,
     }
 }
 

@@ -350,6 +350,8 @@ fn welcome(participant: u64, resumed: bool, others: &[u64]) -> ServerMessage {
         participants: others.iter().copied().map(id).collect(),
         ice_servers: Vec::new(),
         mesh_limit: 5,
+        topology: nonstop_wire::Topology::Mesh,
+        relay: false,
     })
 }
 
