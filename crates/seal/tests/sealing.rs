@@ -159,5 +159,6 @@ fn state(number: u64) -> PeerMessage {
         microphone: true,
         camera: true,
         knows: Vec::new(),
+        relay: false,
     })
 }
