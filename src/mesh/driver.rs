@@ -33,6 +33,7 @@ use super::{
     recording::Recording,
     room::{Effect, LinkNumber, Room},
     signalling::{News, Patience, Seat, Signalling},
+    time_base::TimeBase,
     uplink::Uplink,
 };
 use crate::{
@@ -147,6 +148,7 @@ struct Driver {
     renditions: Renditions,
     /// What all links share.
     uplink: Arc<Uplink>,
+    time_base: TimeBase,
     link_events: LinkEvents,
     events: mpsc::Sender<MeshEvent>,
 }
@@ -159,6 +161,7 @@ impl Driver {
         // A new id each time, so that what was sealed for an earlier one opens nowhere.
         let bits = getrandom::u64().expect("the system has a source of random numbers");
         let me = ParticipantId::from_bits(bits);
+        let base = getrandom::u32().expect("the system has a source of random numbers");
         let keys = MeetingKeys::derive(config.link.secret(), config.link.room());
         if let Some(directory) = &config.record
             && let Err(error) = tokio::fs::create_dir_all(directory).await
@@ -187,6 +190,7 @@ impl Driver {
             room: Room::new(me, config.me.clone()),
             renditions: Renditions::new(config.camera.clone()),
             uplink: Arc::default(),
+            time_base: TimeBase::new(clock::now(), base),
             config,
             network: paths.changes(),
             paths,
@@ -464,6 +468,7 @@ impl Driver {
             me: self.me,
             peer: id,
             initiator,
+            time_base: self.time_base,
             paths: self.paths.clone(),
             max_bitrate: self.config.max_bitrate,
             max_size: self.config.max_size,

@@ -27,6 +27,7 @@ mod proxy;
 mod recording;
 mod room;
 mod signalling;
+pub mod time_base;
 mod tls;
 mod trial;
 pub mod uplink;

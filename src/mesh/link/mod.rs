@@ -37,6 +37,7 @@ use crate::{
     },
     mesh::{
         paths::{Path, Paths, Ways},
+        time_base::TimeBase,
         uplink::Uplink,
     },
 };
@@ -90,6 +91,8 @@ pub struct LinkConfig {
     pub peer: ParticipantId,
     /// Whether we make the first offer (the newcomer does).
     pub initiator: bool,
+    /// What the time stamps of all our connections are counted from.
+    pub time_base: TimeBase,
     /// The ways to the other participants, which all links share.
     pub(crate) paths: Paths,
     /// The most to send.

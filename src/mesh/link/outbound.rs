@@ -24,7 +24,10 @@ use crate::{
         audio::Microphone,
         video::{EncodeControl, EncodeStats, Member, ladder},
     },
-    mesh::peer::{Flow, Peer, RtpOut},
+    mesh::{
+        peer::{Flow, Peer, RtpOut},
+        time_base::TimeBase,
+    },
 };
 
 /// The shortest pause between two keyframes on request.
@@ -60,11 +63,9 @@ pub(super) struct Outbound {
     wanted_since: Option<Instant>,
     keyframe_due: Option<Instant>,
     last_keyframe_request: Option<Instant>,
-    started: Instant,
-    /// What the time stamps begin with.
-    base: u32,
-    /// Capture and time stamp of the newest sound.
-    last_sound: Option<(Instant, u32)>,
+    time_base: TimeBase,
+    /// The newest sound: its step, and when it was captured.
+    last_sound: Option<(u64, Instant)>,
     stats: OutboundStats,
 }
 
@@ -78,8 +79,7 @@ pub(super) enum Outgoing {
 
 impl Outbound {
     /// Takes part in the call's renditions; nothing is encoded until there is somebody to send to.
-    pub(super) fn start(config: &LinkConfig, now: Instant) -> Result<Self, LinkError> {
-        let setup = |error: String| LinkError::Setup(error);
+    pub(super) fn start(config: &LinkConfig) -> Result<Self, LinkError> {
         let current = EncodeControl {
             target: Bitrate::ZERO,
             lasting: Bitrate::ZERO,
@@ -89,7 +89,7 @@ impl Outbound {
         };
         let member = config.renditions.join(current);
         Ok(Self {
-            member: member.map_err(|error| setup(error.to_string()))?,
+            member: member.map_err(|error| LinkError::Setup(error.to_string()))?,
             current,
             sound: config.audio.subscribe(),
             budget: Budget::new(),
@@ -100,8 +100,7 @@ impl Outbound {
             wanted_since: None,
             keyframe_due: None,
             last_keyframe_request: None,
-            started: now,
-            base: getrandom::u32().map_err(|error| setup(error.to_string()))?,
+            time_base: config.time_base,
             last_sound: None,
             stats: OutboundStats::default(),
         })
@@ -136,12 +135,10 @@ impl Outbound {
     pub(super) async fn send(&mut self, outgoing: Outgoing, peer: &mut Peer) {
         match outgoing {
             Outgoing::Sound(sound) => {
-                let timestamp = (self.base).wrapping_add((sound.step as u32).wrapping_mul(960));
+                let timestamp = self.time_base.sound(sound.step);
                 // The mark begins a talk spurt (RFC 7587 section 4.1): silence before was not sent.
-                let marker = self
-                    .last_sound
-                    .is_none_or(|(_, last)| timestamp != last.wrapping_add(960));
-                self.last_sound = Some((sound.captured, timestamp));
+                let marker = (self.last_sound).is_none_or(|(last, _)| sound.step != last + 1);
+                self.last_sound = Some((sound.step, sound.captured));
                 self.stats.audio_bytes += sound.data.len() as u64;
                 peer.audio
                     .send(RtpOut {
@@ -153,7 +150,7 @@ impl Outbound {
                     .await;
             }
             Outgoing::Picture(picture) => {
-                let timestamp = self.video_timestamp(picture.captured);
+                let timestamp = self.time_base.picture(picture.captured);
                 let mut payloads = packetise(&picture.data, MOST_PAYLOAD)
                     .into_iter()
                     .peekable();
@@ -179,12 +176,11 @@ impl Outbound {
     /// Tells the other side how our time stamps and our clock belong together.
     pub(super) async fn report(&self, clock: &NtpClock, peer: &Peer, now: Instant) {
         let ntp = clock.at(now);
-        peer.video.send_report(ntp, self.video_timestamp(now)).await;
-        if let Some((captured, timestamp)) = self.last_sound {
-            let since = ticks(captured, now, 48_000);
-            peer.audio
-                .send_report(ntp, timestamp.wrapping_add(since))
-                .await;
+        let timestamp = self.time_base.picture(now);
+        peer.video.send_report(ntp, timestamp).await;
+        if let Some((step, captured)) = self.last_sound {
+            let timestamp = self.time_base.sound_now(step, captured, now);
+            peer.audio.send_report(ntp, timestamp).await;
         }
     }
 
@@ -292,39 +288,5 @@ impl Outbound {
     /// Returns a reader of what the encoder has done.
     pub(super) fn encode_stats(&self) -> Reader<EncodeStats> {
         self.member.stats.clone()
-    }
-
-    fn video_timestamp(&self, captured: Instant) -> u32 {
-        self.base
-            .wrapping_add(ticks(self.started, captured, 90_000))
-    }
-}
-
-/// Returns the time between two instants in ticks of a clock, wrapping, negative where it is.
-fn ticks(from: Instant, to: Instant, rate: u64) -> u32 {
-    let between = |a: Instant, b: Instant| {
-        let micros = b.duration_since(a).as_micros() as u64;
-        (micros * rate / 1_000_000) as u32
-    };
-    if to >= from {
-        between(from, to)
-    } else {
-        between(to, from).wrapping_neg()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock;
-
-    #[test]
-    fn ticks_count_both_ways_and_wrap() {
-        let start = clock::now();
-        let later = start + Duration::from_millis(1_500);
-        assert_eq!(ticks(start, later, 90_000), 135_000);
-        assert_eq!(ticks(later, start, 90_000), 135_000_u32.wrapping_neg());
-        let day = start + Duration::from_secs(86_400);
-        assert_eq!(ticks(start, day, 90_000), (86_400_u64 * 90_000) as u32);
     }
 }

@@ -48,7 +48,7 @@ impl Media {
     fn start(config: &LinkConfig) -> Result<Self, LinkError> {
         let now = clock::now();
         let wake = Arc::new(Notify::new());
-        let outbound = Outbound::start(config, now)?;
+        let outbound = Outbound::start(config)?;
         let decoder = Decoder::start(config, &wake)?;
         let sources = Sources {
             encode: outbound.encode_stats(),

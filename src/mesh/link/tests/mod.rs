@@ -83,6 +83,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         me: ParticipantId::from_bits(me),
         peer: ParticipantId::from_bits(peer),
         initiator,
+        time_base: TimeBase::new(clock::now(), me as u32),
         paths: paths(),
         max_bitrate: None,
         max_size: Size::new(640, 360),
