@@ -123,6 +123,8 @@ struct Party {
     picture: Latest<VideoFrame>,
     /// How large the picture is shown.
     shown: Latest<Size>,
+    /// Whether it comes in through the relay.
+    carried: Latest<bool>,
     voice: Arc<Voice>,
     recording: Option<Recording>,
     link: Option<Link>,
@@ -447,6 +449,7 @@ impl Driver {
         let party = Party {
             picture,
             shown: Latest::with(self.shown(id)),
+            carried: Latest::new(),
             voice,
             recording,
             link: None,
@@ -477,6 +480,7 @@ impl Driver {
             voice: Arc::clone(&party.voice),
             picture: party.picture.clone(),
             shown: party.shown.reader(),
+            carried: party.carried.reader(),
             strain: self.strain.reader(),
             record: party.recording.as_mut().map(Recording::next_pictures),
         };

@@ -87,6 +87,11 @@ impl Microphone {
     pub fn set_wish(&self, most: Bitrate) {
         self.wish.store(most.bps(), Ordering::Relaxed);
     }
+
+    /// Tells that the link sends no sound for now: it holds nobody's back.
+    pub fn set_no_wish(&self) {
+        self.set_wish(MOST_BITRATE);
+    }
 }
 
 /// The sound side of the application. Cheap to clone; the last clone dropped ends it, and waits

@@ -109,6 +109,8 @@ pub struct LinkConfig {
     pub picture: Latest<VideoFrame>,
     /// How large they are shown, in physical pixels; 0x0 where they are not.
     pub shown: Reader<Size>,
+    /// Whether the other side's media comes in through the relay, so that this link shall bring none.
+    pub carried: Reader<bool>,
     /// How all our links do together, to be told the other.
     pub strain: Reader<Strain>,
     /// The file (y4m) to record received pictures to; the voice records the sound.

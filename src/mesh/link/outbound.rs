@@ -54,6 +54,8 @@ pub(super) struct Outbound {
     budget: Budget,
     /// Whether there is somebody to send to.
     connected: bool,
+    /// Whether the other side takes in no sound here.
+    deaf: bool,
     /// Whether pictures pause for want of bandwidth.
     paused: bool,
     /// The largest picture to send, whatever is wanted.
@@ -66,6 +68,8 @@ pub(super) struct Outbound {
     time_base: TimeBase,
     /// The newest sound: its step, and when it was captured.
     last_sound: Option<(u64, Instant)>,
+    /// The step of the last sound that was sent.
+    last_step: Option<u64>,
     stats: OutboundStats,
 }
 
@@ -94,6 +98,7 @@ impl Outbound {
             sound: config.audio.subscribe(),
             budget: Budget::new(),
             connected: false,
+            deaf: false,
             paused: false,
             max_size: config.max_size,
             wanted: true,
@@ -102,6 +107,7 @@ impl Outbound {
             last_keyframe_request: None,
             time_base: config.time_base,
             last_sound: None,
+            last_step: None,
             stats: OutboundStats::default(),
         })
     }
@@ -135,10 +141,14 @@ impl Outbound {
     pub(super) async fn send(&mut self, outgoing: Outgoing, peer: &mut Peer) {
         match outgoing {
             Outgoing::Sound(sound) => {
+                self.last_sound = Some((sound.step, sound.captured));
+                if self.deaf {
+                    return;
+                }
                 let timestamp = self.time_base.sound(sound.step);
                 // The mark begins a talk spurt (RFC 7587 section 4.1): silence before was not sent.
-                let marker = (self.last_sound).is_none_or(|(last, _)| sound.step != last + 1);
-                self.last_sound = Some((sound.step, sound.captured));
+                let before = self.last_step.replace(sound.step);
+                let marker = before.is_none_or(|before| sound.step != before + 1);
                 self.stats.audio_bytes += sound.data.len() as u64;
                 peer.audio
                     .send(RtpOut {
@@ -202,8 +212,16 @@ impl Outbound {
 
     /// Returns the most that there is use for: sound, and pictures where they are looked at.
     pub(super) fn useful(&self) -> Bitrate {
+        if self.deaf && !self.wanted {
+            return Bitrate::ZERO;
+        }
         let (_, most) = ladder::most(self.max_size, self.current.max_size);
         Budget::needed(self.wanted.then_some(most))
+    }
+
+    /// Tells whether the other side takes in no sound here, because it comes through the relay.
+    pub(super) fn set_deaf(&mut self, deaf: bool) {
+        self.deaf = deaf;
     }
 
     /// Tells the encoders what they may spend and what is looked at, and passes on what was asked
@@ -217,7 +235,10 @@ impl Outbound {
     ) -> Option<LinkEvent> {
         self.want(wanted, now);
         let share = self.budget.share(estimate, self.wanted, now);
-        self.sound.set_wish(share.sound);
+        match self.deaf {
+            true => self.sound.set_no_wish(),
+            false => self.sound.set_wish(share.sound),
+        }
         let mut next = self.current;
         // Small wavering is left alone.
         if share.video.bps().abs_diff(next.target.bps()) * 100 > next.target.bps() {

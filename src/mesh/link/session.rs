@@ -272,6 +272,7 @@ impl<'a> Session<'a> {
         flow.set_share(share);
         flow.set_wanted(useful);
         let (target, lasting) = (flow.target(), flow.lasting());
+        (self.media.outbound).set_deaf(self.media.talk.deaf());
         let news = (self.media.outbound).steer(target, lasting, wanted, now);
         if let Some(event) = news {
             self.tell(event);

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! shown size ─▶ Wish (still, seldom) ─▶ wanted ═▶ the other side ─▶ largest rung worth encoding
+//! carried ─────────────────────────────▶ wanted ═▶ the other side ─▶ neither pictures nor sound
 //! pause ──────────────────────────────▶ video  ═▶ the other side ─▶ a sentence in its tile
 //! all our links ─▶ Strain (seldom) ───▶ strain ═▶ the other side ─▶ whose connection is slow
 //! ```
@@ -32,25 +33,32 @@ const STRAIN_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Talk {
     shown: Reader<Size>,
+    carried: Reader<bool>,
     strain: Reader<Strain>,
     wish: Wish,
+    /// Whether the other side knows that its media comes in another way.
+    told_carried: bool,
     told_strain: Option<(Strain, Instant)>,
     told_paused: bool,
     wanted: Option<Size>,
+    deaf: bool,
     paused: Option<PauseReason>,
 }
 
 impl Talk {
-    /// Begins; `shown` is how large the other side's pictures are shown here, `strain` how all our
-    /// links do.
-    pub(super) fn new(shown: Reader<Size>, strain: Reader<Strain>) -> Self {
+    /// Begins; `shown` is how large the other side's pictures are shown here, `carried` whether its
+    /// media comes in through the relay, `strain` how all our links do.
+    pub(super) fn new(shown: Reader<Size>, carried: Reader<bool>, strain: Reader<Strain>) -> Self {
         Self {
             shown,
+            carried,
             strain,
             wish: Wish::default(),
+            told_carried: false,
             told_strain: None,
             told_paused: false,
             wanted: None,
+            deaf: false,
             paused: None,
         }
     }
@@ -58,15 +66,22 @@ impl Talk {
     /// The connection is a new one: nothing has been said on it. Returns what is no longer so.
     pub(super) fn restart(&mut self) -> Option<LinkEvent> {
         self.wish = Wish::default();
+        self.told_carried = false;
         self.told_strain = None;
         self.told_paused = false;
         self.wanted = None;
+        self.deaf = false;
         (self.paused.take()).map(|_| LinkEvent::PicturesResumed)
     }
 
     /// Returns how large the other side shows our pictures, if it said so; 0x0 if not at all.
     pub(super) fn wanted(&self) -> Option<Size> {
         self.wanted
+    }
+
+    /// Tells whether the other side wants no sound from us, because it comes through the relay.
+    pub(super) fn deaf(&self) -> bool {
+        self.deaf
     }
 
     /// Takes in what the other side says.
@@ -76,14 +91,15 @@ impl Talk {
                 width,
                 height,
                 paused,
-                deaf: _,
+                deaf,
             }) => {
                 let size = match paused {
                     true => Size::new(0, 0),
                     false => Size::new(width, height),
                 };
-                tracing::debug!(%size, "the other side wants pictures of this size");
+                tracing::debug!(%size, deaf, "the other side wants pictures of this size");
                 self.wanted = Some(size);
+                self.deaf = deaf;
                 None
             }
             BesideEvent::Said(BesideMessage::Video { paused, reason }) => {
@@ -105,19 +121,11 @@ impl Talk {
 
     /// Says what is due; `paused` tells whether we send no pictures for want of bandwidth.
     pub(super) async fn tell(&mut self, beside: &Beside, paused: bool, now: Instant) {
-        if let Some(shown) = self.shown.newest()
-            && let Some(size) = self.wish.due(shown, now)
+        if let Some((size, carried)) = self.due_wish(now)
+            && beside.say(wanted(size, carried)).await
         {
-            let most = MAX_SIDE as u32;
-            let wanted = BesideMessage::Wanted {
-                width: size.width.min(most),
-                height: size.height.min(most),
-                paused: is_nothing(size),
-                deaf: false,
-            };
-            if beside.say(wanted).await {
-                self.wish.told(size, now);
-            }
+            self.wish.told(size, now);
+            self.told_carried = carried;
         }
         if let Some(strain) = self.due_strain(now)
             && beside.say(BesideMessage::Strain(strain)).await
@@ -132,6 +140,20 @@ impl Talk {
         }
     }
 
+    /// Returns the size that is wanted, and whether everything comes in another way, if it is time to
+    /// tell. Where that way begins or ends nothing waits: both ways at once cost, and none is silence.
+    fn due_wish(&mut self, now: Instant) -> Option<(Size, bool)> {
+        let carried = self.carried.newest().unwrap_or_default();
+        if carried {
+            return (!self.told_carried).then_some((NOTHING, true));
+        }
+        if self.told_carried {
+            self.wish = Wish::default();
+        }
+        let size = self.wish.due(self.shown.newest()?, now)?;
+        Some((size, false))
+    }
+
     /// Returns how our links do, if it is news to the other side and time to tell it.
     fn due_strain(&self, now: Instant) -> Option<Strain> {
         let strain = self.strain.newest()?;
@@ -142,6 +164,20 @@ impl Talk {
                 (due && strain != told).then_some(strain)
             }
         }
+    }
+}
+
+/// The size of no picture at all.
+const NOTHING: Size = Size::new(0, 0);
+
+/// Returns the words for what is wanted.
+fn wanted(size: Size, carried: bool) -> BesideMessage {
+    let most = MAX_SIDE as u32;
+    BesideMessage::Wanted {
+        width: size.width.min(most),
+        height: size.height.min(most),
+        paused: is_nothing(size),
+        deaf: carried,
     }
 }
 
@@ -217,6 +253,11 @@ mod tests {
         }
     }
 
+    fn talk() -> Talk {
+        let none = Latest::new().reader();
+        Talk::new(Latest::new().reader(), none, Latest::new().reader())
+    }
+
     #[test]
     fn the_first_size_and_a_smaller_one_are_told_at_once() {
         let mut scene = Scene::new();
@@ -248,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_other_side_pauses_and_resumes_and_repeats_nothing() {
-        let mut talk = Talk::new(Latest::new().reader(), Latest::new().reader());
+        let mut talk = talk();
         let video = |paused, reason| BesideEvent::Said(BesideMessage::Video { paused, reason });
         let bandwidth = Some(PauseReason::Bandwidth);
         assert!(talk.handle(video(false, None)).is_none());
@@ -269,7 +310,8 @@ mod tests {
             down: 0,
         };
         let ours = Latest::new();
-        let mut talk = Talk::new(Latest::new().reader(), ours.reader());
+        let none = Latest::new().reader();
+        let mut talk = Talk::new(Latest::new().reader(), none, ours.reader());
         let start = clock::now();
         let mut told = Vec::new();
         for (second, up) in (0..).zip([0, 1, 2, 2, 2, 0, 0, 0]) {
@@ -287,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_wish_without_pictures_is_a_size_of_nothing() {
-        let mut talk = Talk::new(Latest::new().reader(), Latest::new().reader());
+        let mut talk = talk();
         assert_eq!(talk.wanted(), None);
         talk.handle(BesideEvent::Said(BesideMessage::Wanted {
             width: 640,
@@ -296,5 +338,44 @@ mod tests {
             deaf: false,
         }));
         assert!(talk.wanted().is_some_and(is_nothing));
+    }
+
+    #[test]
+    fn another_way_is_told_at_once_and_its_end_too() {
+        let (shown, carried) = (Latest::with(LARGE), Latest::with(false));
+        let mut talk = Talk::new(shown.reader(), carried.reader(), Latest::new().reader());
+        let mut now = clock::now();
+        let mut told = Vec::new();
+        // Every 33 ms, as links do.
+        for step in 0..90 {
+            match step {
+                10 => carried.set(true),
+                20 => shown.set(SMALL),
+                40 => carried.set(false),
+                _ => {}
+            }
+            if let Some((size, carried)) = talk.due_wish(now) {
+                talk.wish.told(size, now);
+                talk.told_carried = carried;
+                told.push((step, size, carried));
+            }
+            now += Duration::from_millis(33);
+        }
+        let all = [(0, LARGE, false), (10, HIDDEN, true), (40, SMALL, false)];
+        assert_eq!(told, all);
+    }
+
+    #[test]
+    fn the_other_side_is_deaf_until_it_says_otherwise_or_begins_anew() {
+        let mut talk = talk();
+        let said = |deaf| BesideEvent::Said(wanted(NOTHING, deaf));
+        assert!(!talk.deaf());
+        talk.handle(said(true));
+        assert!(talk.deaf() && talk.wanted().is_some_and(is_nothing));
+        talk.handle(said(false));
+        assert!(!talk.deaf());
+        talk.handle(said(true));
+        talk.restart();
+        assert!(!talk.deaf());
     }
 }

@@ -58,7 +58,11 @@ impl Media {
         Ok(Self {
             outbound,
             decoder,
-            talk: Talk::new(config.shown.clone(), config.strain.clone()),
+            talk: Talk::new(
+                config.shown.clone(),
+                config.carried.clone(),
+                config.strain.clone(),
+            ),
             sources,
             figures: Figures::new(now),
             wake,

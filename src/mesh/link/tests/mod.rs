@@ -52,6 +52,8 @@ struct Side {
     picture: Latest<VideoFrame>,
     /// How large the other side's pictures are shown here.
     shown: Latest<Size>,
+    /// Whether the other side's media is taken in another way.
+    carried: Latest<bool>,
     voice: Arc<Voice>,
     _camera: Capture,
     _audio: Audio,
@@ -77,6 +79,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
     let voice = Arc::new(audio.add_voice(None));
     let picture = Latest::new();
     let shown = Latest::with(Size::new(640, 360));
+    let carried = Latest::new();
     let (events, out) = mpsc::channel(256);
     let config = LinkConfig {
         uplink: Arc::default(),
@@ -92,6 +95,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         voice: Arc::clone(&voice),
         picture: picture.clone(),
         shown: shown.reader(),
+        carried: carried.reader(),
         strain: Latest::new().reader(),
         record: None,
     };
@@ -103,6 +107,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         events,
         picture,
         shown,
+        carried,
         voice,
         _camera: camera,
         _audio: audio,

@@ -11,6 +11,16 @@ impl Side {
         };
         self.wait_for(what, stats).await;
     }
+
+    /// Waits for figures, before which there must be no interruption.
+    async fn stats_of_a_living_link(&mut self) -> LinkStats {
+        let news = |event: &LinkEvent| match event {
+            LinkEvent::Stats(stats) => Some(Ok(stats.as_ref().clone())),
+            LinkEvent::Interrupted | LinkEvent::Failed(_) => Some(Err(format!("{event:?}"))),
+            _ => None,
+        };
+        (self.wait_for("figures", news).await).expect("the link lives")
+    }
 }
 
 const WHOLE: Size = Size::new(640, 360);
@@ -78,4 +88,37 @@ async fn pictures_pause_on_a_link_for_sound_alone_and_both_sides_know() {
     let over = |event: &LinkEvent| matches!(event, LinkEvent::PicturesResumed).then_some(());
     two.wait_for("the news of it", over).await;
     two.counters(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_in_another_way_is_not_sent_and_the_link_lives() {
+    let (mut one, mut two) = pair((true, false), (faithful(), faithful()));
+    let flows = |stats: &LinkStats| {
+        stats.audio_sent > Some(Bitrate::ZERO) && stats.video_sent > Some(Bitrate::ZERO)
+    };
+    two.figures("media", flows).await;
+    one.carried.set(true);
+    let silent = |stats: &LinkStats| {
+        stats.audio_sent == Some(Bitrate::ZERO) && stats.video_sent == Some(Bitrate::ZERO)
+    };
+    two.figures("nothing", silent).await;
+    // Longer than any silence that is put up with; figures come once a second.
+    for second in 0..5 {
+        let stats = two.stats_of_a_living_link().await;
+        assert!(silent(&stats), "second {second}: {stats:?}");
+        let stats = one.stats_of_a_living_link().await;
+        assert!(flows(&stats), "its own way is open: {stats:?}");
+        assert!(stats.round_trip_time.is_some());
+    }
+    let lost = |side: &Side| side.voice.stats().newest().unwrap_or_default();
+    let before = lost(&one);
+    one.carried.set(false);
+    two.figures("media again", flows).await;
+    one.counters(3).await;
+    let after = lost(&one);
+    assert!(after.received > before.received);
+    assert_eq!(
+        (after.lost, after.concealed),
+        (before.lost, before.concealed)
+    );
 }
