@@ -11,7 +11,8 @@ use nonstop::{
     call::{
         Attempt, CallView, Cause, Commands, DeviceLists, History, Joining, LobbyView, Mark, Notice,
         NoticeAction, NoticeKind, NoticeLevel, Obstacle, Participant, PauseReason, Picture,
-        Quality, Sample, Screen, SelfView, Side, Stage, TrialStep, TrialView, Trying, View,
+        Protection, Quality, Sample, Screen, SelfView, Side, Stage, TrialStep, TrialView, Trying,
+        View,
     },
     clock,
     config::{Appearance, RecentMeeting, Settings},
@@ -286,9 +287,11 @@ fn call(others: usize) -> Screen {
             camera: true,
             level: 0.0,
             speaking: false,
+            spoke_at: None,
             stage: Stage::Connected,
             attempt: Attempt::default(),
             path: paths[index].into(),
+            protection: Protection::EndToEnd,
             quality: qualities[index],
             cause: causes[index],
             side: if index > 1 {
@@ -308,6 +311,7 @@ fn call(others: usize) -> Screen {
         since: ago(clock::now(), 724),
         participants,
         reconnecting_since: None,
+        protection: Protection::EndToEnd,
     })
 }
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use nonstop_wire::ParticipantId;
+use nonstop_wire::{ParticipantId, Topology};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -267,8 +267,16 @@ impl Reporter {
             }
             Happening::Reconnecting => "Meeting server lost; reconnecting.".to_owned(),
             Happening::Reconnected { .. } => "Meeting server is back.".to_owned(),
+            Happening::TopologyChanged(Topology::Relay) => {
+                "The call goes through the meeting server now: encrypted on the way to it and from it, not from end to end."
+                    .to_owned()
+            }
+            Happening::TopologyChanged(Topology::Mesh) => {
+                "The call goes straight from one computer to the other again.".to_owned()
+            }
             Happening::Ended(End::Left) => format!("Left {}.", self.room),
             Happening::ParticipantJoined { .. }
+            | Happening::TopologyChanged(Topology::Unknown)
             | Happening::Suspicion(_)
             | Happening::Notice(_)
             | Happening::Ended(_) => return None,

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_wire::{ParticipantId, PauseReason};
+use nonstop_wire::{ParticipantId, PauseReason, Topology};
 use serde::Serialize;
 
 use crate::{
@@ -161,6 +161,9 @@ enum Event<'a> {
     Reconnected {
         resumed: bool,
     },
+    TopologyChanged {
+        topology: &'static str,
+    },
     Suspicion {
         kind: &'static str,
         text: String,
@@ -203,6 +206,13 @@ fn event(happening: &Happening, time: Duration) -> Event<'_> {
         Happening::Link { id, news } => link_event(*id, news, since_start_ms),
         Happening::Reconnecting => Event::Reconnecting,
         Happening::Reconnected { resumed } => Event::Reconnected { resumed: *resumed },
+        Happening::TopologyChanged(topology) => Event::TopologyChanged {
+            topology: match topology {
+                Topology::Mesh => "mesh",
+                Topology::Relay => "relay",
+                Topology::Unknown => "unknown",
+            },
+        },
         Happening::Suspicion(suspicion) => Event::Suspicion {
             kind: suspicion_kind(suspicion),
             text: suspicion.to_string(),

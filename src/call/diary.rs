@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_wire::ParticipantId;
+use nonstop_wire::{ParticipantId, Topology};
 
 use super::Notice;
 use crate::mesh::{End, LinkNews, Suspicion};
@@ -68,6 +68,8 @@ pub enum Happening {
         /// Whether the server had kept our seat.
         resumed: bool,
     },
+    /// The media of the call travels another way now.
+    TopologyChanged(Topology),
     /// The server did what an honest one does not.
     Suspicion(Suspicion),
     /// A person was told something that they can act on.

@@ -50,7 +50,8 @@ pub(crate) use trial::Trial;
 pub use trial::{Mark, RelayReport, TrialReport, TrialStep, TrialView};
 pub use view::{
     CallView, Cause, Command, DeviceLists, Joining, LobbyView, Notice, NoticeAction, NoticeKind,
-    NoticeLevel, Participant, PauseReason, Picture, Quality, Screen, SelfView, Side, Stage, View,
+    NoticeLevel, Participant, PauseReason, Picture, Protection, Quality, Screen, SelfView, Side,
+    Stage, View,
 };
 
 /// How long a session may take to end: a goodbye, and settings on their way to the disk.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nonstop_wire::{MAX_PERSON_NAME, ParticipantId, ParticipantState, PauseReason as Why, Strain};
 
 use super::{
-    Attempt, History, Participant, PauseReason, Picture, Sample, Side, Stage,
+    Attempt, History, Participant, PauseReason, Picture, Protection, Sample, Side, Stage,
     quality::{Circumstances, Judgement, QualityMeter},
     slowness::Witness,
 };
@@ -42,6 +42,7 @@ pub(super) struct Person {
     voice: Reader<VoiceStats>,
     level: f32,
     speaking: Speaking,
+    spoke_at: Option<Instant>,
     stage: Stage,
     path: Option<Path>,
     ways: Ways,
@@ -74,6 +75,7 @@ impl Person {
             voice,
             level: 0.0,
             speaking: Speaking::default(),
+            spoke_at: None,
             stage: Stage::Connecting,
             path: None,
             ways: Ways::default(),
@@ -140,7 +142,9 @@ impl Person {
         self.has_picture |= self.picture.frames.version() > 0;
         let level = self.voice.newest().map_or(0.0, |voice| voice.level);
         let loud = self.microphone() && level > SPEAKING_LEVEL;
-        self.speaking.update(loud, now);
+        if self.speaking.update(loud, now) {
+            self.spoke_at = Some(now);
+        }
         let hope_until = match self.stage {
             Stage::Connecting => Some(self.since + GIVE_UP_HOPE),
             Stage::Reconnecting { since } => Some(since + GIVE_UP_HOPE),
@@ -164,6 +168,19 @@ impl Person {
     /// Returns how packets travel, where they do now.
     pub(super) fn path(&self) -> Option<Path> {
         self.path.filter(|_| self.stage == Stage::Connected)
+    }
+
+    /// Returns how what comes from them is protected.
+    pub(super) fn protection(&self) -> Protection {
+        match self.path {
+            Some(Path::Relay) => Protection::ToTheServer,
+            _ => Protection::EndToEnd,
+        }
+    }
+
+    /// Notes that they spoke, which others heard.
+    pub(super) fn spoke(&mut self, now: Instant) {
+        self.spoke_at = Some(now);
     }
 
     /// Returns what both ends know of how the connection to them suffers; nothing while it is not
@@ -194,9 +211,11 @@ impl Person {
             camera: self.camera(),
             level: self.level,
             speaking: self.speaking.on,
+            spoke_at: self.spoke_at,
             stage: self.stage,
             attempt: self.attempt(),
             path: self.path.map(|path| path.to_string()).unwrap_or_default(),
+            protection: self.protection(),
             quality: self.judgement.quality,
             cause: self.judgement.cause,
             side: Side::Unknown,
@@ -244,17 +263,20 @@ struct Speaking {
 }
 
 impl Speaking {
-    fn update(&mut self, loud: bool, now: Instant) {
+    /// Returns whether they began or ceased.
+    fn update(&mut self, loud: bool, now: Instant) -> bool {
         if loud == self.on {
             self.otherwise_since = None;
-            return;
+            return false;
         }
         let since = *self.otherwise_since.get_or_insert(now);
         let long_enough = if loud { SPEAKING_AFTER } else { QUIET_AFTER };
-        if now.saturating_duration_since(since) >= long_enough {
+        let turned = now.saturating_duration_since(since) >= long_enough;
+        if turned {
             self.on = loud;
             self.otherwise_since = None;
         }
+        turned
     }
 }
 

@@ -126,6 +126,18 @@ pub struct CallView {
     pub participants: Vec<Participant>,
     /// Since when the meeting server cannot be reached, if it cannot.
     pub reconnecting_since: Option<Instant>,
+    /// How sound and pictures are protected, at their weakest: ours and those of the others.
+    pub protection: Protection,
+}
+
+/// From where to where sound and pictures are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protection {
+    /// From one computer to the other: nobody on the way can see or hear.
+    #[default]
+    EndToEnd,
+    /// To the meeting server's relay, and from it: the relay could see and hear.
+    ToTheServer,
 }
 
 /// Somebody else in the call.
@@ -145,12 +157,16 @@ pub struct Participant {
     pub level: f32,
     /// Whether they are speaking (smoothed: does not flicker).
     pub speaking: bool,
+    /// When they last began or ceased to speak, where they did.
+    pub spoke_at: Option<Instant>,
     /// How the connection to them is.
     pub stage: Stage,
     /// What is tried to reach them, and what is in the way.
     pub attempt: Attempt,
-    /// How packets travel: "direct", "turn-udp", …; empty until connected.
+    /// How packets travel: "direct", "turn-udp", …, "relay"; empty until connected.
     pub path: String,
+    /// How what comes from them is protected.
+    pub protection: Protection,
     /// How good the connection is.
     pub quality: Quality,
     /// Why it is not better, where it is not good.
@@ -282,6 +298,8 @@ pub enum NoticeKind {
     Connection,
     /// This network lets little through.
     Network,
+    /// The meeting server's relay cannot be reached.
+    Relay,
     /// Settings could not be saved or read.
     Settings,
 }

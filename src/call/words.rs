@@ -323,6 +323,16 @@ pub(super) fn udp_blocked(path: Path) -> Words {
     )
 }
 
+/// Says that a large call will cost more here than elsewhere.
+pub(super) fn relay_unreachable() -> Words {
+    words(
+        NoticeLevel::Warning,
+        NoticeKind::Relay,
+        "Your network has no way to the relay: if more than five people join, you keep a connection to each of them, and pictures get smaller. Another network may help.",
+        &[],
+    )
+}
+
 /// Says what an honest server does not do, what it means and what to do. `name` is what the
 /// participant in question is called here.
 pub(super) fn suspicion(suspicion: &Suspicion, name: &str) -> Words {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState, PauseReason, Strain};
+use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState, PauseReason, Strain, Topology};
 
 use super::{LinkStats, Me, Path, Ways};
 use crate::{
@@ -73,6 +73,17 @@ pub enum MeshEvent {
         /// Whether the server had kept our seat.
         resumed: bool,
     },
+    /// Who spoke last of those whose sound comes through the relay, the newest first; replaces
+    /// what was said before, and is empty where nobody's comes that way.
+    Speakers(Vec<ParticipantId>),
+    /// How the media of the call travels from now on. Until it is said, straight.
+    Topology(Topology),
+    /// Whether our own sound and pictures go to somebody through the relay. How those of the others
+    /// come is told link by link ([`LinkNews::Connected`], [`LinkNews::PathChanged`]).
+    SentThroughRelay(bool),
+    /// Whether there is a relay that this network has no way to (true), or a way was found (false).
+    /// Until it is said, nothing is known to be in the way.
+    RelayUnreachable(bool),
     /// The server, or somebody on the way, did what an honest one does not.
     Suspicious(Suspicion),
     /// It is over.

@@ -50,6 +50,7 @@ pub(super) fn path_words(participant: &Participant) -> String {
         "turn-udp" => format!("To {name} through a relay over UDP"),
         "turn-tcp" => format!("To {name} through a relay over TCP"),
         "turn-tls" => format!("To {name} through a relay over TLS"),
+        "relay" => format!("To {name} through the meeting server"),
         _ => format!("To {name} through a relay"),
     };
     match participant.round_trip {
@@ -149,7 +150,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::call::{Attempt, History};
+    use crate::call::{Attempt, History, Protection};
 
     const CAUSES: [Cause; 7] = [
         Cause::Paused,
@@ -170,9 +171,11 @@ mod tests {
             camera: true,
             level: 0.0,
             speaking: false,
+            spoke_at: None,
             stage: Stage::Connected,
             attempt: Attempt::default(),
             path: "direct".into(),
+            protection: Protection::EndToEnd,
             quality: Quality::Good,
             cause: None,
             side: Side::Unknown,

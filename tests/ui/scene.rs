@@ -10,8 +10,8 @@ use egui_kittest::{
 use nonstop::{
     call::{
         Attempt, CallView, Command, Commands, DeviceLists, History, Joining, LobbyView, Notice,
-        NoticeAction, NoticeKind, NoticeLevel, Participant, Picture, Quality, Sample, Screen,
-        SelfView, Side, Stage, View,
+        NoticeAction, NoticeKind, NoticeLevel, Participant, Picture, Protection, Quality, Sample,
+        Screen, SelfView, Side, Stage, View,
     },
     clock,
     config::{RecentMeeting, Settings},
@@ -222,9 +222,11 @@ pub(crate) fn call(others: usize) -> View {
             camera: true,
             level: 0.0,
             speaking: false,
+            spoke_at: None,
             stage: Stage::Connected,
             attempt: Attempt::default(),
             path: "direct".into(),
+            protection: Protection::EndToEnd,
             quality: Quality::Good,
             cause: None,
             side: Side::Unknown,
@@ -241,6 +243,7 @@ pub(crate) fn call(others: usize) -> View {
             since: ago(724),
             participants,
             reconnecting_since: None,
+            protection: Protection::EndToEnd,
         }),
         ..lobby()
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_wire::{MeetingLink, ParticipantId, ParticipantState, Strain};
+use nonstop_wire::{MeetingLink, ParticipantId, ParticipantState, Strain, Topology};
 
 use super::{Call, Effect, Phase, State};
 use crate::{
@@ -67,6 +67,9 @@ impl State {
             slow: SlowWatch::default(),
             said_slow: None,
             said_blocked: false,
+            topology: Topology::default(),
+            sent_through_relay: false,
+            speakers: Vec::new(),
             told_strain: Strain::default(),
             viewed: None,
         });
@@ -87,6 +90,7 @@ impl State {
         self.notices.clear(NoticeKind::Presence);
         self.notices.clear(NoticeKind::Connection);
         self.notices.clear(NoticeKind::Network);
+        self.notices.clear(NoticeKind::Relay);
         match before {
             Phase::Lobby | Phase::Opening { .. } => {}
             Phase::Joining(_) => self.effects.push_back(Effect::Leave),
@@ -126,6 +130,7 @@ impl State {
         self.notices.clear(NoticeKind::Presence);
         self.notices.clear(NoticeKind::Connection);
         self.notices.clear(NoticeKind::Network);
+        self.notices.clear(NoticeKind::Relay);
         match &end {
             End::Left => {}
             End::Refused(code) => self.say(words::refused(*code)),

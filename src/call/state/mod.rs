@@ -14,11 +14,12 @@
 
 mod meeting;
 mod own;
+mod relay;
 mod trial;
 
 use std::{collections::VecDeque, time::Instant};
 
-use nonstop_wire::{MeetingLink, ParticipantId, Strain};
+use nonstop_wire::{MeetingLink, ParticipantId, Strain, Topology};
 
 pub(super) use self::own::audio_config;
 use super::{
@@ -148,6 +149,12 @@ struct Call {
     said_slow: Option<Slow>,
     /// Whether it was said that this network blocks UDP.
     said_blocked: bool,
+    /// How the media of the call travels.
+    topology: Topology,
+    /// Whether our own media goes to somebody through the relay.
+    sent_through_relay: bool,
+    /// Who spoke last through the relay, the newest first.
+    speakers: Vec<ParticipantId>,
     /// What the others were told last of how our links do.
     told_strain: Strain,
     /// What the window said last of how large the others are shown.
@@ -266,6 +273,10 @@ impl State {
             MeshEvent::ParticipantDescribed { id, state } => self.described(id, state, now),
             MeshEvent::ParticipantLeft { id, lost } => self.left(id, lost, now),
             MeshEvent::Link { id, event } => self.link_news(id, event, now),
+            MeshEvent::Speakers(speakers) => self.speakers(speakers, now),
+            MeshEvent::Topology(topology) => self.topology(topology),
+            MeshEvent::SentThroughRelay(sent) => self.sent_through_relay(sent),
+            MeshEvent::RelayUnreachable(unreachable) => self.relay_unreachable(unreachable),
         }
         self.describe();
     }
@@ -405,6 +416,7 @@ impl State {
                     since: call.since,
                     participants: call.participants(),
                     reconnecting_since: call.reconnecting_since,
+                    protection: call.protection(),
                 });
             }
             Phase::Lobby => None,

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod connection;
+mod relay;
 mod trial;
 
 const LINK: &str = "https://meet.example.org/standup#AAAAAAAAAAAAAAAAAAAAAA";
