@@ -18,6 +18,15 @@ pub const AUDIO_FRAME: Duration = Duration::from_millis(20);
 /// Samples in one [`AudioFrame`] (one channel).
 pub const AUDIO_FRAME_SAMPLES: usize = 960;
 
+/// One of the two ways on which a participant's pictures and sound may come, at times on both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// On the link with the participant.
+    Direct,
+    /// Through the meeting server's relay.
+    Relayed,
+}
+
 /// Width and height of a picture, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Size {

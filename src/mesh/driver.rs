@@ -42,7 +42,7 @@ use crate::{
     media::{
         Size, VideoFrame,
         audio::{Audio, Voice},
-        video::Renditions,
+        video::{PictureSlot, Renditions},
     },
 };
 
@@ -120,13 +120,12 @@ impl Mesh {
 
 /// What a member's links share, and the link there is.
 struct Party {
-    picture: Latest<VideoFrame>,
+    picture: PictureSlot,
     /// How large the picture is shown.
     shown: Latest<Size>,
     /// Whether it comes in through the relay.
     carried: Latest<bool>,
     voice: Arc<Voice>,
-    recording: Option<Recording>,
     link: Option<Link>,
 }
 
@@ -439,7 +438,8 @@ impl Driver {
         let directory = self.config.record.as_deref();
         let recording = directory.map(|dir| Recording::new(dir, self.room.name(id), id));
         let sound = recording.as_ref().map(Recording::sound);
-        let picture = Latest::new();
+        let pictures = recording.as_ref().map(Recording::pictures);
+        let picture = PictureSlot::new(pictures);
         let voice = Arc::new(self.config.audio.add_voice(sound));
         let event = MeshEvent::ParticipantJoined {
             id,
@@ -451,7 +451,6 @@ impl Driver {
             shown: Latest::with(self.shown(id)),
             carried: Latest::new(),
             voice,
-            recording,
             link: None,
         };
         self.parties.insert(id, party);
@@ -482,7 +481,6 @@ impl Driver {
             shown: party.shown.reader(),
             carried: party.carried.reader(),
             strain: self.strain.reader(),
-            record: party.recording.as_mut().map(Recording::next_pictures),
         };
         party.link = Some(Link::start(config, events));
         self.link_events.push(numbered(queue, number));

@@ -1,9 +1,8 @@
 //! The names of recordings: `DIR/NAME-ID.y4m` for pictures and `DIR/NAME-ID.wav` for sound.
 //!
 //! NAME is what the participant called themselves when their link was first set up, reduced to
-//! letters, digits and single hyphens; without a name it is `ID` alone. A later link to the same
-//! participant gets its own file of pictures, `NAME-ID-2.y4m` and so on; their sound goes on in
-//! one file.
+//! letters, digits and single hyphens; without a name it is `ID` alone. Whichever way pictures and
+//! sound come, and however many links there are, they go on in the same two files.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,6 @@ const LONGEST_NAME: usize = 40;
 pub(super) struct Recording {
     directory: PathBuf,
     stem: String,
-    links: u32,
 }
 
 impl Recording {
@@ -32,7 +30,6 @@ impl Recording {
         Self {
             directory: directory.to_owned(),
             stem,
-            links: 0,
         }
     }
 
@@ -41,14 +38,9 @@ impl Recording {
         self.directory.join(format!("{}.wav", self.stem))
     }
 
-    /// Returns the file for the pictures of their next link.
-    pub(super) fn next_pictures(&mut self) -> PathBuf {
-        self.links += 1;
-        let file = match self.links {
-            1 => format!("{}.y4m", self.stem),
-            later => format!("{}-{later}.y4m", self.stem),
-        };
-        self.directory.join(file)
+    /// Returns the file for their pictures.
+    pub(super) fn pictures(&self) -> PathBuf {
+        self.directory.join(format!("{}.y4m", self.stem))
     }
 }
 
@@ -86,17 +78,7 @@ mod tests {
             let recording = Recording::new(Path::new("d"), Some(name), ID);
             let expected = Path::new("d").join(format!("{stem}.wav"));
             assert_eq!(recording.sound(), expected, "{name}");
+            assert_eq!(recording.pictures(), expected.with_extension("y4m"));
         }
-    }
-
-    #[test]
-    fn every_link_has_its_own_file_of_pictures() {
-        let mut recording = Recording::new(Path::new("d"), None, ID);
-        assert!(recording.next_pictures().ends_with("00000000000000ab.y4m"));
-        assert!(
-            recording
-                .next_pictures()
-                .ends_with("00000000000000ab-2.y4m")
-        );
     }
 }

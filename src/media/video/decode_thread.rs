@@ -1,4 +1,4 @@
-//! A decoder on a thread of its own: complete access units in, newest picture out.
+//! A decoder on a thread of its own: complete access units in, pictures to a participant's slot.
 //!
 //! A damaged picture is never shown. After a gap or an error nothing is decoded until a keyframe
 //! is; meanwhile the picture stands still, and that counts as a freeze.
@@ -10,7 +10,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -18,11 +17,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{decoder::Decoder, freeze::Freezes, recorder::Recorder};
+use super::{decoder::Decoder, slot::PictureSlot};
 use crate::{
     clock,
     latest::{Latest, Reader},
-    media::{Size, VideoFrame},
+    media::{VideoFrame, Way},
 };
 
 /// How often a keyframe is asked for while waiting for one.
@@ -47,18 +46,10 @@ pub struct AccessUnit {
 /// What a decode thread has done so far; every figure counts from its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct DecodeStats {
-    /// Size of the newest decoded picture.
-    pub size: Option<Size>,
-    /// Pictures decoded and shown.
+    /// Pictures decoded, shown or not.
     pub frames: u64,
     /// Units that could not be decoded or shown.
     pub failed: u64,
-    /// How often the picture stood still for longer than is natural (as `freezeCount` in webrtc-stats).
-    pub freezes: u64,
-    /// How long, all freezes together.
-    pub freeze_time: Duration,
-    /// From capture at the sender to here, for the newest picture.
-    pub delay: Option<Duration>,
     /// Time spent decoding, all pictures together.
     pub busy: Duration,
 }
@@ -72,33 +63,31 @@ pub struct DecodeThread {
 }
 
 impl DecodeThread {
-    /// Starts the thread. `need_keyframe` is called, on that thread, when only a keyframe helps:
-    /// every 300 ms at most.
-    /// With `record`, every decoded picture is also written to that y4m file, scaled to the size
-    /// of the first, because a y4m file has one size.
+    /// Starts the thread for what comes one `way`; its pictures go to `slot`, which shows those that
+    /// are newer than what another way has brought. `need_keyframe` is called, on that thread, when
+    /// only a keyframe helps: every 300 ms at most.
     ///
     /// # Errors
-    /// Fails if the system gives no thread or the file cannot be made.
+    /// Fails if the system gives no thread.
     pub fn start(
         name: &str,
         input: mpsc::Receiver<AccessUnit>,
-        output: Latest<VideoFrame>,
+        way: Way,
+        slot: PictureSlot,
         need_keyframe: Arc<dyn Fn() + Send + Sync>,
-        record: Option<PathBuf>,
     ) -> io::Result<Self> {
         let stats = Latest::new();
         let (alive, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let work = Work {
-            output,
+            way,
+            slot,
             published: stats.clone(),
             stats: DecodeStats::default(),
             need_keyframe,
             asked: None,
             decoder: None,
             following: false,
-            freezes: Freezes::new(),
-            recorder: record.map(Recorder::create).transpose()?,
         };
         thread::Builder::new()
             .name(format!("decode {name}"))
@@ -116,9 +105,8 @@ impl DecodeThread {
 }
 
 struct Work {
-    /// First, so that the file is complete before readers see that the thread has ended.
-    recorder: Option<Recorder>,
-    output: Latest<VideoFrame>,
+    way: Way,
+    slot: PictureSlot,
     published: Latest<DecodeStats>,
     stats: DecodeStats,
     need_keyframe: Arc<dyn Fn() + Send + Sync>,
@@ -126,7 +114,6 @@ struct Work {
     decoder: Option<Decoder>,
     /// Whether the picture before was decoded, so that the next can refer to it.
     following: bool,
-    freezes: Freezes,
 }
 
 impl Work {
@@ -167,7 +154,9 @@ impl Work {
             Some(picture) => {
                 self.following = true;
                 self.asked = None;
-                self.show(picture, unit, now);
+                self.stats.frames += 1;
+                let (timestamp, captured) = (unit.timestamp, unit.captured);
+                (self.slot).show(self.way, picture, timestamp, captured, now);
             }
             None => {
                 self.following = false;
@@ -200,24 +189,6 @@ impl Work {
         }
     }
 
-    fn show(&mut self, picture: VideoFrame, unit: &AccessUnit, now: Instant) {
-        self.freezes.picture(now);
-        self.stats.frames += 1;
-        self.stats.size = Some(picture.size());
-        self.stats.freezes = self.freezes.count();
-        self.stats.freeze_time = self.freezes.time();
-        self.stats.delay = unit
-            .captured
-            .map(|captured| now.saturating_duration_since(captured));
-        if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.write(&picture)
-        {
-            tracing::error!(%error, "recording pictures ends here");
-            self.recorder = None;
-        }
-        self.output.set(picture);
-    }
-
     fn ask(&mut self) {
         let now = clock::now();
         let recently = |asked: Instant| now.duration_since(asked) < ASK_INTERVAL;
@@ -230,17 +201,22 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        cell::Cell,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use nonstop_rate::Bitrate;
 
     use super::*;
     use crate::{
         latest::Wait,
-        media::video::{
-            encoder::{Encoded, Encoder},
-            test_card::{self, TestCard},
-            y4m::Y4mReader,
+        media::{
+            Size,
+            video::{
+                encoder::{Encoded, Encoder},
+                test_card::{self, TestCard},
+            },
         },
     };
 
@@ -291,30 +267,38 @@ mod tests {
     struct Stage {
         thread: DecodeThread,
         input: mpsc::Sender<AccessUnit>,
+        slot: PictureSlot,
         pictures: Reader<VideoFrame>,
+        /// Time stamp of the newest unit.
+        timestamp: Cell<u32>,
         asked: Arc<AtomicUsize>,
     }
 
     impl Stage {
-        fn new(record: Option<PathBuf>) -> Self {
+        fn new() -> Self {
             let (input, units) = mpsc::channel(64);
-            let output = Latest::new();
-            let pictures = output.reader();
+            let slot = PictureSlot::new(None);
             let asked = Arc::new(AtomicUsize::new(0));
             let count = Arc::clone(&asked);
             let ask = Arc::new(move || {
                 count.fetch_add(1, Ordering::SeqCst);
             });
-            let thread = DecodeThread::start("test", units, output, ask, record).unwrap();
+            let place = slot.clone();
+            let thread = DecodeThread::start("test", units, Way::Direct, place, ask).unwrap();
             Self {
                 thread,
                 input,
-                pictures,
+                pictures: slot.reader(),
+                slot,
+                timestamp: Cell::new(0),
                 asked,
             }
         }
 
         fn send(&self, unit: AccessUnit) {
+            let timestamp = self.timestamp.get() + 3_000;
+            self.timestamp.set(timestamp);
+            let unit = AccessUnit { timestamp, ..unit };
             self.input.blocking_send(unit).unwrap();
         }
 
@@ -350,7 +334,7 @@ mod tests {
 
     #[test]
     fn pictures_are_shown_in_order_and_may_change_size() {
-        let mut stage = Stage::new(None);
+        let mut stage = Stage::new();
         let mut cards = Cards::new(SIZE, 0);
         for _ in 0..20 {
             let (counter, encoded) = cards.next();
@@ -363,13 +347,14 @@ mod tests {
         }
         let stats = stage.stats();
         assert_eq!((stats.frames, stats.failed), (25, 0));
-        assert_eq!(stats.size, Some(Size::new(640, 360)));
+        let shown = stage.slot.stats().newest().unwrap();
+        assert_eq!(shown.size, Some(Size::new(640, 360)));
         assert_eq!(stage.asked(), 0);
     }
 
     #[test]
     fn after_a_gap_nothing_is_shown_until_a_keyframe() {
-        let mut stage = Stage::new(None);
+        let mut stage = Stage::new();
         let mut cards = Cards::new(SIZE, 0);
         let (_, first) = cards.next();
         stage.shown(unit(&first));
@@ -399,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_gap_that_nobody_noticed_is_not_shown_either() {
-        let mut stage = Stage::new(None);
+        let mut stage = Stage::new();
         let mut cards = Cards::new(SIZE, 0);
         stage.shown(unit(&cards.next().1));
         cards.next();
@@ -409,7 +394,7 @@ mod tests {
 
     #[test]
     fn garbage_is_refused_and_the_next_keyframe_is_shown() {
-        let mut stage = Stage::new(None);
+        let mut stage = Stage::new();
         let mut cards = Cards::new(SIZE, 0);
         let (_, keyframe) = cards.next();
         let mut random = 7_u32;
@@ -458,29 +443,5 @@ mod tests {
             }
         }
         assert!(stage.stats().failed > 100);
-    }
-
-    #[test]
-    fn a_recording_holds_every_picture_at_the_size_of_the_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ann.y4m");
-        let mut stage = Stage::new(Some(path.clone()));
-        let mut cards = Cards::new(SIZE, 0);
-        let mut counters: Vec<_> = (0..4).map(|_| stage.shown(unit(&cards.next().1))).collect();
-        let mut larger = Cards::new(Size::new(640, 360), 1_000);
-        counters.extend((0..4).map(|_| stage.shown(unit(&larger.next().1))));
-        let stats = stage.thread.stats();
-        drop(stage);
-        let start = clock::now();
-        while !stats.is_closed() {
-            assert!(clock::now() - start < PATIENCE, "the thread did not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let mut file = Y4mReader::open(&path).unwrap();
-        assert_eq!(file.size(), SIZE);
-        for counter in counters {
-            let picture = file.next_frame(clock::now()).unwrap();
-            assert_eq!(test_card::read_counter(&picture), counter);
-        }
     }
 }

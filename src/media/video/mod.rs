@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! SEND  Capture ═▶ Latest<VideoFrame> ═▶ Renditions: ladder ─ scale ═▶ encoder ═▶ EncodedVideo
-//! RECV  AccessUnit ═▶ DecodeThread: decoder ═▶ Latest<VideoFrame>
+//! RECV  AccessUnit ═▶ DecodeThread: decoder ─▶ PictureSlot (newer than shown?) ═▶ Latest<VideoFrame>
 //! ```
 //! Pictures are never queued raw: the newest wins. Encoded pictures are queued, for each refers
 //! to the one before it.
@@ -19,6 +19,7 @@ mod pace;
 mod recorder;
 mod renditions;
 pub mod scale;
+mod slot;
 pub mod test_card;
 pub mod y4m;
 
@@ -26,3 +27,4 @@ pub use camera::{CameraInfo, cameras};
 pub use capture::{Capture, CaptureState};
 pub use decode_thread::{AccessUnit, DecodeStats, DecodeThread};
 pub use renditions::{EncodeControl, EncodeStats, Member, Renditions};
+pub use slot::{PictureSlot, PictureStats};

@@ -14,7 +14,7 @@ use crate::{
     latest::Reader,
     media::{
         audio::VoiceStats,
-        video::{DecodeStats, EncodeStats},
+        video::{DecodeStats, EncodeStats, PictureStats},
     },
     mesh::peer::Flow,
 };
@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Sources {
     pub(super) encode: Reader<EncodeStats>,
     pub(super) decode: Reader<DecodeStats>,
+    /// What is shown of the participant, over all ways.
+    pub(super) picture: Reader<PictureStats>,
     pub(super) voice: Reader<VoiceStats>,
 }
 
@@ -35,6 +37,7 @@ struct Counts {
     packets: ReorderStats,
     encode: EncodeStats,
     decode: DecodeStats,
+    picture: PictureStats,
 }
 
 /// Turns counts into figures.
@@ -44,9 +47,13 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(sources: &Sources, now: Instant) -> Self {
         Self {
-            last: Counts::default(),
+            last: Counts {
+                // The participant may have been seen before this link.
+                picture: sources.picture.newest().unwrap_or_default(),
+                ..Counts::default()
+            },
             at: now,
         }
     }
@@ -70,6 +77,7 @@ impl Figures {
         let (received, packets) = inbound.stats();
         let encode = sources.encode.newest();
         let decode = sources.decode.newest();
+        let picture = sources.picture.newest();
         let voice = sources.voice.newest();
         let counts = Counts {
             outbound: outbound.stats(),
@@ -78,6 +86,7 @@ impl Figures {
             packets,
             encode: encode.unwrap_or_default(),
             decode: decode.unwrap_or_default(),
+            picture: picture.unwrap_or_default(),
         };
         let last = std::mem::replace(&mut self.last, counts);
         let time = now.saturating_duration_since(std::mem::replace(&mut self.at, now));
@@ -104,11 +113,11 @@ impl Figures {
             encoder_id: counts.outbound.encoder,
             video_received: rate(received.video_bytes, last.inbound.video_bytes),
             audio_received: rate(received.audio_bytes, last.inbound.audio_bytes),
-            received_size: counts.decode.size,
-            decoded_fps: per_second(counts.decode.frames, last.decode.frames),
-            frames_decoded: decode.map(|decode| decode.frames),
-            freeze_count: decode.map(|decode| decode.freezes),
-            freeze_time: decode.map(|decode| decode.freeze_time),
+            received_size: counts.picture.size,
+            decoded_fps: per_second(counts.picture.frames, last.picture.frames),
+            frames_decoded: picture.map(|picture| picture.frames),
+            freeze_count: picture.map(|picture| picture.freezes),
+            freeze_time: picture.map(|picture| picture.freeze_time),
             loss_sent: flow.loss(),
             loss_received: (expected > 0).then(|| (missed as f32 / expected as f32).min(1.0)),
             queue_delay: Some(flow.queue_delay()),
@@ -116,7 +125,7 @@ impl Figures {
             audio_played: voice.map(|voice| voice.played),
             audio_lost: voice.map(|voice| voice.lost),
             audio_packets: voice.map(|voice| voice.received),
-            capture_to_display: decode.and_then(|decode| decode.delay),
+            capture_to_display: picture.and_then(|picture| picture.delay),
             encode_time: average(
                 counts.encode.busy.saturating_sub(last.encode.busy),
                 counts.encode.frames.saturating_sub(last.encode.frames),

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     latest::Reader,
     media::{
+        Way,
         audio::VoicePacket,
         video::{AccessUnit, DecodeStats, DecodeThread},
     },
@@ -53,12 +54,12 @@ impl Decoder {
         let thread = DecodeThread::start(
             &format!("decode-{}", config.peer),
             input,
+            Way::Direct,
             config.picture.clone(),
             Arc::new(move || {
                 flag.store(true, Relaxed);
                 notify.notify_one();
             }),
-            config.record.clone(),
         )
         .map_err(|error| LinkError::Setup(error.to_string()))?;
         let notify = Arc::clone(wake);

@@ -22,18 +22,18 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use nonstop_rate::Bitrate;
 use nonstop_wire::{BesideMessage, ParticipantId, PauseReason, PeerMessage, Strain};
 use tokio::sync::mpsc;
 
 use crate::{
-    latest::{Latest, Reader},
+    latest::Reader,
     media::{
-        Size, VideoFrame,
+        Size,
         audio::{Audio, Voice},
-        video::Renditions,
+        video::{PictureSlot, Renditions},
     },
     mesh::{
         paths::{Path, Paths, Ways},
@@ -105,16 +105,14 @@ pub struct LinkConfig {
     pub audio: Audio,
     /// Where received sound goes; outlives this link where the participant gets another one.
     pub voice: Arc<Voice>,
-    /// Where received pictures go.
-    pub picture: Latest<VideoFrame>,
+    /// Where received pictures go; outlives this link where the participant gets another one.
+    pub picture: PictureSlot,
     /// How large they are shown, in physical pixels; 0x0 where they are not.
     pub shown: Reader<Size>,
     /// Whether the other side's media comes in through the relay, so that this link shall bring none.
     pub carried: Reader<bool>,
     /// How all our links do together, to be told the other.
     pub strain: Reader<Strain>,
-    /// The file (y4m) to record received pictures to; the voice records the sound.
-    pub record: Option<PathBuf>,
 }
 
 /// What a link has to tell its mesh.

@@ -53,6 +53,7 @@ impl Media {
         let sources = Sources {
             encode: outbound.encode_stats(),
             decode: decoder.stats(),
+            picture: config.picture.stats(),
             voice: config.voice.stats(),
         };
         Ok(Self {
@@ -63,8 +64,8 @@ impl Media {
                 config.carried.clone(),
                 config.strain.clone(),
             ),
+            figures: Figures::new(&sources, now),
             sources,
-            figures: Figures::new(now),
             wake,
             seen: false,
             heard: false,

@@ -13,6 +13,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::*;
 use crate::{
     clock,
+    latest::Latest,
     media::{
         AudioSink, AudioSource, VideoSource,
         audio::{AudioConfig, Processing},
@@ -49,7 +50,7 @@ struct Side {
     /// To whom this side's messages go.
     other: Address,
     events: mpsc::Receiver<LinkEvent>,
-    picture: Latest<VideoFrame>,
+    picture: PictureSlot,
     /// How large the other side's pictures are shown here.
     shown: Latest<Size>,
     /// Whether the other side's media is taken in another way.
@@ -77,7 +78,7 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         processing: Processing::default(),
     });
     let voice = Arc::new(audio.add_voice(None));
-    let picture = Latest::new();
+    let picture = PictureSlot::new(None);
     let shown = Latest::with(Size::new(640, 360));
     let carried = Latest::new();
     let (events, out) = mpsc::channel(256);
@@ -97,7 +98,6 @@ fn begin(me: u64, peer: u64, initiator: bool) -> Ends {
         shown: shown.reader(),
         carried: carried.reader(),
         strain: Latest::new().reader(),
-        record: None,
     };
     let link = Arc::new(Link::start(config, events));
     let same = Arc::clone(&link);
