@@ -39,5 +39,5 @@ pub use arrivals::{ArrivalReport, Arrivals};
 pub use controller::{Controller, Limits};
 pub use feedback::{PacketResult, Plan, Probe, ProbeId};
 pub use history::History;
-pub use pacer::{Class, Departure, MOST_PADDING, MOST_WAIT, Pacer};
+pub use pacer::{Class, Departure, MOST_PADDING, MOST_STREAMS, MOST_WAIT, Pacer};
 pub use units::{Bitrate, DataSize};

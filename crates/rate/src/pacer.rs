@@ -44,6 +44,9 @@ const PROBE_BURST: Duration = Duration::from_millis(3);
 /// A probe that cannot be finished within this time is given up.
 const PROBE_PATIENCE: Duration = Duration::from_millis(200);
 
+/// Most streams of pictures that one connection sends: the layers of simulcast.
+pub const MOST_STREAMS: usize = 3;
+
 /// What a packet carries, which decides how it is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -53,6 +56,9 @@ pub enum Class {
     Retransmission,
     /// A part of a picture.
     Video {
+        /// Which of the connection's streams of pictures it is part of, from 0 to
+        /// [`MOST_STREAMS`] - 1; larger numbers count as the last.
+        stream: u8,
         /// Whether it is the first packet of its picture.
         first: bool,
         /// Whether its picture can be decoded without others.
@@ -141,8 +147,8 @@ pub struct Pacer<T> {
     probe: Option<Running>,
     /// The window held back what is due: time alone changes nothing.
     held: bool,
-    /// Pictures were dropped: only a keyframe is of use to the receiver.
-    broken: bool,
+    /// Of each stream, whether pictures were dropped: only a keyframe is of use to the receiver.
+    broken: [bool; MOST_STREAMS],
     dropped: u64,
 }
 
@@ -164,7 +170,7 @@ impl<T> Pacer<T> {
             allowance: Allowance::default(),
             probe: None,
             held: false,
-            broken: false,
+            broken: [false; MOST_STREAMS],
             dropped: 0,
         }
     }
@@ -188,12 +194,17 @@ impl<T> Pacer<T> {
                 }
                 &mut self.again
             }
-            Class::Video { first, keyframe } => {
+            Class::Video {
+                stream,
+                first,
+                keyframe,
+            } => {
                 if first && keyframe && plan.congested {
-                    self.supersede();
+                    self.supersede(stream);
                 }
-                self.broken &= !(first && keyframe);
-                if self.broken {
+                let broken = &mut self.broken[index(stream)];
+                *broken &= !(first && keyframe);
+                if *broken {
                     self.dropped += 1;
                     return false;
                 }
@@ -213,12 +224,19 @@ impl<T> Pacer<T> {
     /// A keyframe comes while too little leaves: what waits was made for a network that is no more,
     /// and the receiver needs none of it any longer. Unless it is a keyframe itself: one that is never
     /// finished for the next helps nobody.
-    fn supersede(&mut self) {
-        if self.video.front().is_some_and(is_keyframe) {
+    fn supersede(&mut self, stream: u8) {
+        let of_it = |waiting: &&Waiting<T>| stream_of(waiting) == Some(index(stream));
+        if self.video.iter().find(of_it).is_some_and(is_keyframe) {
             return;
         }
-        while let Some(gone) = self.again.pop_front().or_else(|| self.video.pop_front()) {
+        while let Some(gone) = self.again.pop_front() {
             self.forget(Some(gone));
+        }
+        for waiting in std::mem::take(&mut self.video) {
+            match of_it(&&waiting) {
+                true => self.forget(Some(waiting)),
+                false => self.video.push_back(waiting),
+            }
         }
     }
 
@@ -300,9 +318,9 @@ impl<T> Pacer<T> {
         !held && self.waiting / plan.estimate < MOST_WAITING
     }
 
-    /// Tells whether pictures were dropped and none can be sent before a keyframe.
-    pub fn needs_keyframe(&self) -> bool {
-        self.broken
+    /// Tells whether pictures of a stream were dropped and none can be sent before a keyframe.
+    pub fn needs_keyframe(&self, stream: u8) -> bool {
+        self.broken[index(stream)]
     }
 
     /// Returns how many packets were dropped so far.
@@ -370,7 +388,8 @@ impl<T> Pacer<T> {
         }
     }
 
-    /// Drops pictures that have waited too long, up to a keyframe that has not.
+    /// Drops pictures that have waited too long, and what follows them in their stream up to a keyframe
+    /// that has not.
     fn expire(&mut self, now: Instant) {
         let stale =
             |waiting: &Waiting<T>| now.saturating_duration_since(waiting.since) >= MOST_WAIT;
@@ -381,22 +400,17 @@ impl<T> Pacer<T> {
         if !self.video.front().is_some_and(stale) {
             return;
         }
-        self.broken = true;
-        while let Some(next) = self.video.front() {
-            let useful = !stale(next)
-                && matches!(
-                    next.class,
-                    Class::Video {
-                        first: true,
-                        keyframe: true
-                    }
-                );
-            if useful {
-                self.broken = false;
-                break;
+        for waiting in std::mem::take(&mut self.video) {
+            let stream = stream_of(&waiting).unwrap_or(0);
+            if stale(&waiting) {
+                self.broken[stream] = true;
+            } else if begins_keyframe(&waiting) {
+                self.broken[stream] = false;
             }
-            let gone = self.video.pop_front();
-            self.forget(gone);
+            match self.broken[stream] {
+                true => self.forget(Some(waiting)),
+                false => self.video.push_back(waiting),
+            }
         }
     }
 
@@ -410,4 +424,24 @@ impl<T> Pacer<T> {
 
 fn is_keyframe<T>(waiting: &Waiting<T>) -> bool {
     matches!(waiting.class, Class::Video { keyframe: true, .. })
+}
+
+fn begins_keyframe<T>(waiting: &Waiting<T>) -> bool {
+    match waiting.class {
+        Class::Video {
+            first, keyframe, ..
+        } => first && keyframe,
+        Class::Audio | Class::Retransmission => false,
+    }
+}
+
+fn stream_of<T>(waiting: &Waiting<T>) -> Option<usize> {
+    match waiting.class {
+        Class::Video { stream, .. } => Some(index(stream)),
+        Class::Audio | Class::Retransmission => None,
+    }
+}
+
+fn index(stream: u8) -> usize {
+    usize::from(stream).min(MOST_STREAMS - 1)
 }

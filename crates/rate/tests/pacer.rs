@@ -10,10 +10,12 @@ use nonstop_rate::{Bitrate, Class, DataSize, Departure, MOST_WAIT, Pacer, Plan, 
 
 const PACKET: DataSize = DataSize::from_bytes(1_000);
 const DELTA: Class = Class::Video {
+    stream: 0,
     first: true,
     keyframe: false,
 };
 const KEYFRAME: Class = Class::Video {
+    stream: 0,
     first: true,
     keyframe: true,
 };
@@ -168,13 +170,13 @@ fn nothing_waits_for_long_and_what_was_dropped_is_made_good_by_a_keyframe() {
         assert!(scene.push(number, DELTA));
     }
     scene.run(MOST_WAIT);
-    assert!(scene.pacer.needs_keyframe());
+    assert!(scene.pacer.needs_keyframe(0));
     assert_eq!(scene.pacer.waiting(), DataSize::ZERO);
     assert_eq!(scene.pacer.dropped(), 10 - scene.left.len() as u64);
     // What refers to a dropped picture is of no use.
     assert!(!scene.push(10, DELTA));
     assert!(scene.push(11, KEYFRAME));
-    assert!(!scene.pacer.needs_keyframe());
+    assert!(!scene.pacer.needs_keyframe(0));
     assert!(scene.push(12, DELTA));
     scene.run(Duration::from_millis(200));
     assert!(scene.left_at(11).is_some() && scene.left_at(12).is_some());
@@ -192,14 +194,58 @@ fn a_keyframe_that_waits_behind_old_pictures_is_kept() {
     scene.push(
         11,
         Class::Video {
+            stream: 0,
             first: false,
             keyframe: true,
         },
     );
     scene.run(Duration::from_millis(300));
-    assert!(!scene.pacer.needs_keyframe());
+    assert!(!scene.pacer.needs_keyframe(0));
     assert!(scene.left_at(10).is_some(), "{:?}", scene.left);
     assert!(scene.pacer.dropped() > 0);
+}
+
+#[test]
+fn a_layer_that_was_dropped_breaks_no_other_and_is_made_good_by_its_own_keyframe() {
+    let picture = |stream, keyframe| Class::Video {
+        stream,
+        first: true,
+        keyframe,
+    };
+    let mut scene = Scene::new(plan(80));
+    for number in 0..10 {
+        scene.push(number, picture(1, false));
+    }
+    scene.run(MOST_WAIT - Duration::from_millis(50));
+    scene.push(10, picture(0, false));
+    scene.run(Duration::from_millis(60));
+    assert!(scene.pacer.needs_keyframe(1) && !scene.pacer.needs_keyframe(0));
+    scene.run(Duration::from_millis(150));
+    assert!(scene.left_at(10).is_some());
+    // The keyframe of another layer does not help.
+    assert!(scene.push(11, picture(0, true)));
+    assert!(!scene.push(12, picture(1, false)));
+    assert!(scene.push(13, picture(1, true)));
+    assert!(!scene.pacer.needs_keyframe(1));
+}
+
+#[test]
+fn under_congestion_a_keyframe_replaces_what_waits_of_its_own_layer_only() {
+    let picture = |stream, keyframe| Class::Video {
+        stream,
+        first: true,
+        keyframe,
+    };
+    let mut plan = plan(80);
+    plan.congested = true;
+    let mut scene = Scene::new(plan);
+    for number in 0..4 {
+        scene.push(number, picture((number % 2) as u8, false));
+    }
+    scene.push(4, picture(1, true));
+    scene.run(Duration::from_millis(240));
+    assert!(scene.left_at(2).is_some() && scene.left_at(4).is_some());
+    assert!(scene.left_at(3).is_none(), "{:?}", scene.left);
 }
 
 #[test]
@@ -309,6 +355,6 @@ fn under_congestion_a_keyframe_takes_the_place_of_what_waits() {
         scene.push(10, KEYFRAME);
         let superseded = if congested { 5 - before } else { 0 };
         assert_eq!(scene.pacer.dropped(), superseded);
-        assert!(!scene.pacer.needs_keyframe());
+        assert!(!scene.pacer.needs_keyframe(0));
     }
 }

@@ -118,9 +118,9 @@ proptest! {
             let class = match kind {
                 0 => Class::Audio,
                 1 => Class::Retransmission,
-                2 => Class::Video { first: true, keyframe: true },
-                3 => Class::Video { first: true, keyframe: false },
-                _ => Class::Video { first: false, keyframe: false },
+                2 => Class::Video { stream: 0, first: true, keyframe: true },
+                3 => Class::Video { stream: 0, first: true, keyframe: false },
+                _ => Class::Video { stream: 0, first: false, keyframe: false },
             };
             if kind == 1 && bytes % 7 == 0 {
                 pacer.start_probe(Probe {

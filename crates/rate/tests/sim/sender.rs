@@ -243,7 +243,7 @@ impl Sender {
     }
 
     fn picture(&mut self, now: Duration) {
-        self.wants_keyframe |= self.pacer.needs_keyframe();
+        self.wants_keyframe |= self.pacer.needs_keyframe(0);
         if self.budget.paused {
             return;
         }
@@ -268,6 +268,7 @@ impl Sender {
                 bytes: size / count,
             };
             let class = Class::Video {
+                stream: 0,
                 first: index == 0,
                 keyframe,
             };
