@@ -13,6 +13,12 @@ use webrtc::error::Result;
 
 pub(super) const H264: &str = MIME_TYPE_H264;
 pub(super) const OPUS: &str = MIME_TYPE_OPUS;
+/// Frame marking (RFC 9626 section 3.4): tells the relay what a packet is without a look into it.
+pub(super) const FRAME_MARKING_URI: &str = "urn:ietf:params:rtp-hdrext:framemarking";
+/// The payload type of pictures.
+pub(super) const VIDEO_PAYLOAD_TYPE: u8 = 102;
+/// The payload type under which the relay sends pictures again (RFC 4588).
+pub(super) const REPAIR_PAYLOAD_TYPE: u8 = 103;
 /// The payload type of sound.
 pub(super) const AUDIO_PAYLOAD_TYPE: u8 = 111;
 
@@ -40,7 +46,7 @@ pub(super) fn video() -> RTCRtpCodecParameters {
             sdp_fmtp_line: H264_FORMAT.to_owned(),
             rtcp_feedback: feedback.map(feedback_named).to_vec(),
         },
-        payload_type: 102,
+        payload_type: VIDEO_PAYLOAD_TYPE,
     }
 }
 
@@ -59,7 +65,7 @@ pub(super) fn audio() -> RTCRtpCodecParameters {
 }
 
 /// Returns everything that may be negotiated.
-pub(super) fn media_engine() -> Result<MediaEngine> {
+pub(super) fn media_engine(relayed: bool) -> Result<MediaEngine> {
     let mut engine = MediaEngine::default();
     engine.register_codec(video(), RtpCodecKind::Video)?;
     engine.register_codec(audio(), RtpCodecKind::Audio)?;
@@ -73,6 +79,10 @@ pub(super) fn media_engine() -> Result<MediaEngine> {
             &[RtpCodecKind::Audio, RtpCodecKind::Video],
         ),
         (AUDIO_LEVEL_URI, &[RtpCodecKind::Audio]),
+        (
+            FRAME_MARKING_URI,
+            if relayed { &[RtpCodecKind::Video] } else { &[] },
+        ),
     ] {
         for kind in kinds {
             let uri = uri.to_owned();
@@ -85,8 +95,13 @@ pub(super) fn media_engine() -> Result<MediaEngine> {
 
 /// Returns the number of the header extension that carries transport-wide numbers.
 pub(super) fn transport_wide_extension(info: &StreamInfo) -> Option<u8> {
+    number_of(info, TRANSPORT_CC_URI)
+}
+
+/// Returns the number of the header extension with this URI, if it was negotiated.
+pub(super) fn number_of(info: &StreamInfo, uri: &str) -> Option<u8> {
     let mut extensions = info.rtp_header_extensions.iter();
-    let extension = extensions.find(|extension| extension.uri == TRANSPORT_CC_URI)?;
+    let extension = extensions.find(|extension| extension.uri == uri)?;
     one_byte(extension.id)
 }
 
@@ -100,6 +115,7 @@ fn one_byte(id: u16) -> Option<u8> {
 pub(super) struct Extensions {
     pub(super) mid: Option<u8>,
     pub(super) audio_level: Option<u8>,
+    pub(super) frame_marking: Option<u8>,
 }
 
 impl Extensions {
@@ -111,6 +127,7 @@ impl Extensions {
         Self {
             mid: number(SDES_MID_URI),
             audio_level: number(AUDIO_LEVEL_URI),
+            frame_marking: number(FRAME_MARKING_URI),
         }
     }
 }

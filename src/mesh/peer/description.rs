@@ -5,6 +5,7 @@ use nonstop_ice::{Candidate, Credentials};
 
 const UFRAG: &str = "a=ice-ufrag:";
 const PASSWORD: &str = "a=ice-pwd:";
+const FINGERPRINT: &str = "a=fingerprint:sha-256 ";
 const OPTIONS: &str = "a=ice-options:";
 /// Trickle (RFC 8838), and a path that is chosen may be chosen anew
 /// (draft-thatcher-ice-renomination).
@@ -98,6 +99,59 @@ pub(super) fn for_us(sdp: &str, stand_in: &Credentials) -> String {
     rewrite(sdp, stand_in, "a=ice-options:trickle", &[])
 }
 
+/// Returns the certificate's hash that a description names, without the name of the hash.
+pub(super) fn fingerprint(sdp: &str) -> Option<String> {
+    let mut lines = sdp.lines().map(str::trim_end);
+    let hash = lines.find_map(|line| line.strip_prefix(FINGERPRINT))?;
+    is_fingerprint(hash).then(|| hash.to_owned())
+}
+
+/// Tells whether a text is 32 pairs of hexadecimal digits, separated by colons.
+pub(super) fn is_fingerprint(text: &str) -> bool {
+    let pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|it| it.is_ascii_hexdigit());
+    text.split(':').count() == 32 && text.split(':').all(pair)
+}
+
+/// Returns the number that a description gives a header extension.
+pub(super) fn extension(sdp: &str, uri: &str) -> Option<u8> {
+    let named = |line: &str| {
+        let (number, name) = line.trim_end().strip_prefix("a=extmap:")?.split_once(' ')?;
+        // A direction may follow the number (RFC 8285 section 8).
+        let number = number.split('/').next()?.parse().ok()?;
+        (name.split(' ').next() == Some(uri)).then_some(number)
+    };
+    sdp.lines().find_map(named)
+}
+
+/// Makes an answer from our own offer: somebody with this certificate who takes in everything that
+/// is offered and waits for our DTLS (RFC 8842 section 5.2).
+pub(super) fn answer(offer: &str, fingerprint: &str) -> String {
+    let mut out = String::with_capacity(offer.len());
+    for line in offer.lines().map(str::trim_end) {
+        let theirs = [
+            FINGERPRINT,
+            "a=setup:",
+            "a=ssrc",
+            "a=msid",
+            "a=sendrecv",
+            "a=sendonly",
+        ];
+        let replaced = theirs.iter().find(|prefix| line.starts_with(**prefix));
+        match replaced {
+            None => out.push_str(line),
+            Some(&FINGERPRINT) => {
+                out.push_str(FINGERPRINT);
+                out.push_str(fingerprint);
+            }
+            Some(&"a=setup:") => out.push_str("a=setup:passive"),
+            Some(&"a=sendrecv" | &"a=sendonly") => out.push_str("a=recvonly"),
+            Some(_) => continue,
+        }
+        out.push_str("\r\n");
+    }
+    out
+}
+
 fn is_candidate(line: &str) -> bool {
     line.starts_with("a=candidate:")
 }
@@ -118,6 +172,36 @@ mod tests {
         Credentials {
             ufrag: "wxyz".to_owned(),
             password: "9876543210987654321098".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_relays_answer_takes_in_what_is_offered_and_waits() {
+        let hash = ["AB"; 32].join(":");
+        let offer = format!(
+            "v=0\r\na=fingerprint:sha-256 {hash}\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\n\
+             a=setup:actpass\r\na=mid:1\r\na=extmap:4/sendonly urn:a\r\na=extmap:5 urn:b\r\n\
+             a=ssrc:7 cname:x\r\na=msid:p camera\r\na=sendrecv\r\n"
+        );
+        assert_eq!(fingerprint(&offer).as_deref(), Some(hash.as_str()));
+        assert_eq!(extension(&offer, "urn:a"), Some(4));
+        assert_eq!(extension(&offer, "urn:b"), Some(5));
+        assert_eq!(extension(&offer, "urn:"), None);
+        let theirs = ["CD"; 32].join(":");
+        let expected = format!(
+            "v=0\r\na=fingerprint:sha-256 {theirs}\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\n\
+             a=setup:passive\r\na=mid:1\r\na=extmap:4/sendonly urn:a\r\na=extmap:5 urn:b\r\n\
+             a=recvonly\r\n"
+        );
+        assert_eq!(answer(&offer, &theirs), expected);
+        for wrong in [
+            "",
+            "AB",
+            "AB:CD",
+            &["A"; 32].join(":"),
+            &["\r\n"; 32].join(":"),
+        ] {
+            assert!(!is_fingerprint(wrong));
         }
     }
 

@@ -1,11 +1,11 @@
 //! The figures that the connection's own task and the link's task share, without a lock.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use nonstop_rate::{Bitrate, DataSize};
+use nonstop_rate::{Bitrate, DataSize, MOST_STREAMS};
 
 /// Written by the connection's task, read by the link, and the other way round where it says so.
 #[derive(Debug, Default)]
@@ -30,7 +30,8 @@ pub(crate) struct Flow {
     /// Bytes that wait in the pacer.
     waiting: AtomicU64,
     has_room: AtomicBool,
-    needs_keyframe: AtomicBool,
+    /// A bit for each stream of pictures.
+    needs_keyframe: AtomicU8,
     dropped: AtomicU64,
     probes: AtomicU64,
     feedback: AtomicU64,
@@ -166,11 +167,18 @@ impl Flow {
 
     /// Tells whether pictures were dropped on their way out, so that only a keyframe is of use.
     pub(crate) fn needs_keyframe(&self) -> bool {
-        self.needs_keyframe.load(Relaxed)
+        self.layer_needs_keyframe(0)
     }
 
-    pub(super) fn set_needs_keyframe(&self, needs_keyframe: bool) {
-        self.needs_keyframe.store(needs_keyframe, Relaxed);
+    /// Tells the same of one of the streams of pictures, counted from 0.
+    pub(crate) fn layer_needs_keyframe(&self, layer: usize) -> bool {
+        let bits = self.needs_keyframe.load(Relaxed);
+        u32::try_from(layer).is_ok_and(|layer| bits.checked_shr(layer).unwrap_or(0) & 1 == 1)
+    }
+
+    pub(super) fn set_needs_keyframe(&self, layers: [bool; MOST_STREAMS]) {
+        let bits = (0..).zip(layers).map(|(bit, it)| u8::from(it) << bit).sum();
+        self.needs_keyframe.store(bits, Relaxed);
     }
 
     /// Returns how many packets were not sent, counted from the start.

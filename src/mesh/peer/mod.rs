@@ -11,6 +11,7 @@
 
 mod beside;
 mod codecs;
+mod connection;
 mod description;
 mod feedback;
 mod flow;
@@ -22,53 +23,37 @@ mod sender;
 mod sockets;
 mod streams;
 mod tap;
+mod tap_relay;
 #[cfg(test)]
 mod tests;
+mod to_relay;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
+use nonstop_ice::{Candidate, Credentials};
 use nonstop_rate::{DataSize, Limits};
 use rtc::{
-    ice::mdns::MulticastDnsMode,
     interceptor::{ReceiverReportBuilder, Slot},
-    peer_connection::{
-        configuration::{RTCConfigurationBuilder, setting_engine::SettingEngineBuilder},
-        sdp::RTCSessionDescription,
-        transport::RTCIceCandidateInit,
-    },
+    peer_connection::sdp::RTCSessionDescription,
     rtp_transceiver::rtp_sender::RtpCodecKind,
 };
-use tokio::sync::mpsc::{self, error::TrySendError};
-use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceConnectionState,
-    RTCPeerConnectionState, Registry, SrtpProtectionProfile,
-};
+use tokio::sync::mpsc;
+use webrtc::peer_connection::{PeerConnection, Registry};
 
 use crate::mesh::paths::{PathEvent, Paths, Wire, draw_credentials};
 pub(crate) use beside::{Beside, BesideEvent};
 pub(crate) use flow::Flow;
-use nonstop_ice::{Candidate, CandidateKind, Credentials};
+use reporter::Reporter;
+use sender::Sender;
 use sockets::Gate;
-pub(crate) use streams::RtpOut;
-use streams::Stream;
+pub(crate) use streams::{RtpOut, Stream};
 pub(crate) use tap::{Kind, Received, RtpIn};
+pub(crate) use to_relay::{FromRelay, RelayPeer, RelayPeerConfig};
 
 /// What a packet costs beyond its RTP bytes: IPv4 20, UDP 8, SRTP authentication tag 10.
 const OVERHEAD: DataSize = DataSize::from_bytes(38);
-/// Longer than any call: the stand-in is never given up.
-const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How often webrtc-rs asks the stand-in whether it is there.
-const STAND_IN_CHECKS: Duration = Duration::from_secs(30);
 /// How long the connection's task gets to send what was said last.
 const LAST_WORDS: Duration = Duration::from_millis(30);
-/// How far behind the newest packet one may come and is not taken for a replay: one that was
-/// sent again is late by design (the default of 64 drops most of them).
-const REPLAY_WINDOW: usize = 4096;
 
 /// What a connection has to tell its link.
 #[derive(Debug)]
@@ -133,51 +118,23 @@ impl Peer {
     }
 
     async fn build(config: PeerConfig) -> webrtc::error::Result<Self> {
+        let layer = streams::random()?;
         let flow = Arc::new(Flow::default());
-        let sender = sender::Sender::new(config.limits, Arc::clone(&flow));
         let registry = Registry::new()
-            .with(Slot::Pacer, sender)
-            .with(Slot::TwccReceiver, reporter::Reporter::new())
+            .with(
+                Slot::Pacer,
+                Sender::new(config.limits, Arc::clone(&flow), vec![layer]),
+            )
+            .with(Slot::TwccReceiver, Reporter::new(false))
             .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
             .with(Slot::from(12_500), tap::Tap::new(config.received));
-        // AES-CM and not GCM: a packet that is sent again keeps its SRTP index but gets a new
-        // transport-wide number in its header. With GCM, two authenticated headers under one nonce
-        // would give away the authentication key (RFC 7714 section 9); with HMAC they do not.
-        let settings = SettingEngineBuilder::new()
-            .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80])
-            .with_srtp_replay_protection_window(REPLAY_WINDOW)
-            .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-            .with_include_loopback_candidate(true)
-            // The stand-in answers at once and always; what the paths do is none of its business.
-            .with_ice_timeouts(Some(FOR_EVER), Some(FOR_EVER), Some(STAND_IN_CHECKS))
-            .build();
-        let events = config.events.clone();
-        let wire = config
-            .paths
-            .wire(move |event| pass(&events, PeerEvent::Path(event)));
-        let gate = Arc::new(Gate::new(wire, config.events.clone()));
-        let builder = PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().build())
-            .with_media_engine(codecs::media_engine()?)
-            .with_setting_engine(settings)
-            .with_interceptor_registry(registry)
-            .with_handler(Arc::new(Handler {
-                events: config.events,
-                gate: Arc::clone(&gate),
-            }))
-            .with_runtime(Arc::new(sockets::OurRuntime {
-                gate: Arc::clone(&gate),
-            }))
-            // Bound and never used: webrtc-rs wants a socket to wrap.
-            .with_udp_addrs(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
-            .with_data_channel_send_buffer_limit(beside::MOST_WAITING)
-            // Our runtime has no reactor threads: this only makes a dropped connection end its task.
-            .with_dedicated_reactor_pool_size(1);
-        // On the heap: 20 kB.
-        let connection = Box::pin(builder.build()).await?;
-        let connection: Box<dyn PeerConnection> = Box::new(connection);
-        let audio = Stream::add(connection.as_ref(), RtpCodecKind::Audio, codecs::audio()).await?;
-        let video = Stream::add(connection.as_ref(), RtpCodecKind::Video, codecs::video()).await?;
+        let media = codecs::media_engine(false)?;
+        let (connection, gate) =
+            connection::build(&config.paths, config.events, media, registry).await?;
+        let (sound, pictures) = (RtpCodecKind::Audio, RtpCodecKind::Video);
+        let ssrc = streams::random()?;
+        let audio = Stream::add(connection.as_ref(), sound, codecs::audio(), ssrc).await?;
+        let video = Stream::add(connection.as_ref(), pictures, codecs::video(), layer).await?;
         let beside = Beside::add(connection.as_ref()).await?;
         Ok(Self {
             connection,
@@ -270,20 +227,9 @@ impl Peer {
         if std::mem::replace(&mut self.let_in, true) {
             return Ok(());
         }
-        let own = match self.connection.local_description().await {
-            Some(description) => description::credentials(&description.sdp),
-            None => None,
-        };
-        if let Some(theirs) = own {
-            self.gate.let_in(self.stand_in.clone(), theirs, self.offers);
-        }
-        let line = Candidate::new(CandidateKind::Host, sockets::OTHER_SIDE, None, 0).to_string();
-        let candidate = RTCIceCandidateInit {
-            candidate: line,
-            sdp_mline_index: Some(0),
-            ..RTCIceCandidateInit::default()
-        };
-        (self.connection.add_ice_candidate(candidate).await).map_err(PeerError::Setup)
+        let (connection, theirs) = (self.connection.as_ref(), self.stand_in.clone());
+        let begin = connection::let_in(connection, &self.gate, theirs, self.offers);
+        begin.await.map_err(PeerError::Setup)
     }
 
     /// Returns the local description with the candidates found so far, and whether it is an offer.
@@ -354,41 +300,6 @@ impl Peer {
         tokio::time::sleep(LAST_WORDS).await;
         if let Err(error) = self.connection.close().await {
             tracing::debug!(%error, "the connection did not close cleanly");
-        }
-    }
-}
-
-/// Passes webrtc-rs's events on. It runs on the connection's own task: it must not wait.
-struct Handler {
-    events: mpsc::Sender<PeerEvent>,
-    gate: Arc<Gate>,
-}
-
-/// Passes an event on without waiting.
-fn pass(events: &mpsc::Sender<PeerEvent>, event: PeerEvent) {
-    // A closed channel is a link that has ended: there is nobody left to tell.
-    if let Err(TrySendError::Full(_)) = events.try_send(event) {
-        tracing::warn!("an event of the connection is lost");
-    }
-}
-
-#[async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
-        tracing::debug!(%state, "stand-in");
-        if state == RTCIceConnectionState::Connected {
-            self.gate.open();
-        }
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        tracing::debug!(%state, "connection state");
-        match state {
-            RTCPeerConnectionState::Connected => pass(&self.events, PeerEvent::Connected),
-            RTCPeerConnectionState::Disconnected | RTCPeerConnectionState::Failed => {
-                pass(&self.events, PeerEvent::Lost);
-            }
-            _ => {}
         }
     }
 }

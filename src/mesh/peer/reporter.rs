@@ -20,6 +20,9 @@ pub(super) struct Reporter {
     arrivals: Arrivals,
     /// The number of the extension that carries transport-wide numbers, by stream.
     extensions: HashMap<u32, u8>,
+    /// That number for streams that no description named, where there may be some.
+    any: Option<u8>,
+    undeclared: bool,
     /// Ourselves, as far as streams are sent.
     ssrc: u32,
     /// The stream that came last.
@@ -30,10 +33,13 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new() -> Self {
+    /// Makes a reporter; with `undeclared` it reports on streams that no description named, too.
+    pub(super) fn new(undeclared: bool) -> Self {
         Self {
             arrivals: Arrivals::new(),
             extensions: HashMap::new(),
+            any: None,
+            undeclared,
             ssrc: 1,
             media_ssrc: 0,
             count: 0,
@@ -43,8 +49,9 @@ impl Reporter {
     }
 
     fn handle_rtp(&mut self, now: Instant, packet: &rtp::Packet) {
-        let number = (self.extensions.get(&packet.header.ssrc))
-            .and_then(|id| packet.header.get_extension(*id));
+        let number = (self.extensions.get(&packet.header.ssrc).copied())
+            .or(self.any)
+            .and_then(|id| packet.header.get_extension(id));
         if let Some([high, low]) = number.as_deref() {
             self.media_ssrc = packet.header.ssrc;
             let size = DataSize::from_bytes(packet.marshal_size() as u64) + OVERHEAD;
@@ -110,6 +117,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Reporter {
 impl Interceptor for Reporter {
     fn bind_local_stream(&mut self, info: &StreamInfo) {
         self.ssrc = info.ssrc;
+        self.any = codecs::transport_wide_extension(info).filter(|_| self.undeclared);
     }
 
     fn unbind_local_stream(&mut self, _info: &StreamInfo) {}

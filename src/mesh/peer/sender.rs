@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use nonstop_rate::{
-    Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, ProbeId,
+    Bitrate, Class, Controller, DataSize, Departure, History, Limits, MOST_STREAMS, Pacer, ProbeId,
 };
 use rtc::{
     interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket},
@@ -51,12 +51,13 @@ struct Stream {
     extension: Option<u8>,
     /// An extension's number that was not negotiated.
     free: Option<u8>,
+    /// The number of the extension that marks frames: padding is part of none.
+    marking: Option<u8>,
 }
 
-/// The stream of pictures, once there are any.
+/// A stream of pictures that has begun.
 #[derive(Debug)]
 struct Video {
-    ssrc: u32,
     /// The time stamp of the newest picture that came from the link, and whether it needs no other.
     picture: Option<(u32, bool)>,
     /// The number of the next packet to leave.
@@ -74,7 +75,11 @@ pub(super) struct Sender {
     reader: Reader,
     flow: Arc<Flow>,
     streams: HashMap<u32, Stream>,
-    video: Option<Video>,
+    /// The SSRCs of the streams of pictures; their places are their numbers in the pacer.
+    layers: Vec<u32>,
+    videos: HashMap<u32, Video>,
+    /// The stream of pictures of which something left last: padding is part of it.
+    newest: Option<u32>,
     path_changes: u64,
     wanted: Option<Bitrate>,
     reads: VecDeque<TaggedPacket>,
@@ -82,14 +87,17 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(limits: Limits, flow: Arc<Flow>) -> Self {
+    /// Makes a sender for streams of pictures with these SSRCs, and any others.
+    pub(super) fn new(limits: Limits, flow: Arc<Flow>, layers: Vec<u32>) -> Self {
         let sender = Self {
             controller: Controller::new(limits),
             pacer: Pacer::new(),
             history: History::new(),
             reader: Reader::default(),
             streams: HashMap::new(),
-            video: None,
+            layers,
+            videos: HashMap::new(),
+            newest: None,
             path_changes: flow.path_changes(),
             wanted: None,
             reads: VecDeque::new(),
@@ -127,16 +135,15 @@ impl Sender {
         self.flow.set_waiting(self.pacer.waiting());
         self.flow.set_has_room(self.pacer.has_room(&plan));
         self.flow.set_dropped(self.pacer.dropped());
-        self.flow.set_needs_keyframe(self.pacer.needs_keyframe());
+        let broken = |stream| self.pacer.needs_keyframe(stream as u8);
+        let broken: [bool; MOST_STREAMS] = std::array::from_fn(broken);
+        self.flow.set_needs_keyframe(broken);
     }
 
     /// Lets go what may leave now.
     fn release(&mut self, now: Instant) {
         // Without a picture there is no stream that padding could belong to; probes wait.
-        if self
-            .video
-            .as_ref()
-            .is_some_and(|video| video.last.is_some())
+        if self.newest.is_some()
             && let Some(probe) = self.controller.poll_probe(now)
         {
             tracing::debug!(id = probe.id.0, rate = %probe.rate, size = %probe.size, "probe");
@@ -168,8 +175,9 @@ impl Sender {
         packet.now = now;
         if let Packet::Rtp(rtp) = &mut packet.message.packet {
             self.number(now, rtp, size, probe);
-            match (class, &mut self.video) {
-                (Class::Video { .. }, Some(video)) if video.ssrc == rtp.header.ssrc => {
+            match (class, self.videos.get_mut(&rtp.header.ssrc)) {
+                (Class::Video { .. }, Some(video)) => {
+                    self.newest = Some(rtp.header.ssrc);
                     rtp.header.sequence_number = video.next;
                     video.next = video.next.wrapping_add(1);
                     video.last = Some((rtp.header.clone(), packet.transport));
@@ -183,15 +191,22 @@ impl Sender {
     }
 
     fn pad(&mut self, now: Instant, size: DataSize, probe: ProbeId) {
-        let Some(video) = &mut self.video else { return };
+        let Some(ssrc) = self.newest else { return };
+        let Some(video) = self.videos.get_mut(&ssrc) else {
+            return;
+        };
         let Some((last, transport)) = &video.last else {
             return;
         };
         let transport = *transport;
-        let free = self.streams.get(&video.ssrc).and_then(|stream| stream.free);
-        let mut packet = padding(last, video.next, free, size);
+        let stream = self.streams.get(&ssrc);
+        let free = stream.and_then(|stream| stream.free);
+        let marking = stream.and_then(|stream| stream.marking);
+        let mut last = last.clone();
+        last.extensions.retain(|it| Some(it.id) != marking);
+        let mut packet = padding(&last, video.next, free, size);
         // Asked for again, it fills its place, and need not be large.
-        let again = padding(last, video.next, free, DataSize::ZERO);
+        let again = padding(&last, video.next, free, DataSize::ZERO);
         video.sent.push(now, video.next, again, size);
         video.next = video.next.wrapping_add(1);
         let size = size_of(&packet);
@@ -254,29 +269,26 @@ impl Sender {
             return Class::Audio;
         };
         let ssrc = rtp.header.ssrc;
-        if self.video.as_ref().is_none_or(|video| video.ssrc != ssrc) {
-            self.video = Some(Video {
-                ssrc,
-                picture: None,
-                next: rtp.header.sequence_number,
-                last: None,
-                sent: Resend::new(),
-            });
-        }
+        let video = self.videos.entry(ssrc).or_insert_with(|| Video {
+            picture: None,
+            next: rtp.header.sequence_number,
+            last: None,
+            sent: Resend::new(),
+        });
+        let stream = self.layers.iter().position(|layer| *layer == ssrc);
+        let stream = stream.unwrap_or(0) as u8;
         let timestamp = rtp.header.timestamp;
-        let picture = self.video.as_mut().map(|video| &mut video.picture);
-        let known = picture.as_ref().and_then(|picture| **picture);
-        if let Some((_, keyframe)) = known.filter(|(current, _)| *current == timestamp) {
+        if let Some((_, keyframe)) = video.picture.filter(|(it, _)| *it == timestamp) {
             return Class::Video {
+                stream,
                 first: false,
                 keyframe,
             };
         }
         let keyframe = begins_keyframe(&rtp.payload);
-        if let Some(picture) = picture {
-            *picture = Some((timestamp, keyframe));
-        }
+        video.picture = Some((timestamp, keyframe));
         Class::Video {
+            stream,
             first: true,
             keyframe,
         }
@@ -307,12 +319,10 @@ impl Sender {
         let plan = self.controller.plan();
         let lossy = self.controller.loss().is_some_and(|loss| loss > LOSSY);
         let copies = if lossy && !plan.congested { 2 } else { 1 };
-        let Some(video) = &mut self.video else { return };
-        let Some((_, transport)) = video
-            .last
-            .as_ref()
-            .filter(|_| video.ssrc == nack.media_ssrc)
-        else {
+        let Some(video) = self.videos.get_mut(&nack.media_ssrc) else {
+            return;
+        };
+        let Some((_, transport)) = &video.last else {
             return;
         };
         let numbers = (nack.nacks.iter()).flat_map(|pair| {
@@ -401,6 +411,7 @@ impl Interceptor for Sender {
             sound: info.mime_type.starts_with("audio/"),
             extension: codecs::transport_wide_extension(info),
             free: (1..=14).rev().find(|id| !used(id)),
+            marking: codecs::number_of(info, codecs::FRAME_MARKING_URI),
         };
         self.streams.insert(info.ssrc, stream);
     }

@@ -47,10 +47,9 @@ impl Stream {
         connection: &dyn PeerConnection,
         kind: RtpCodecKind,
         codec: RTCRtpCodecParameters,
+        ssrc: u32,
     ) -> Result<Self> {
-        let random = |error| Error::Other(format!("no random numbers: {error}"));
-        let ssrc = getrandom::u32().map_err(random)?.max(1);
-        let sequence = getrandom::u32().map_err(random)? as u16;
+        let sequence = random()? as u16;
         let encoding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters {
                 ssrc: Some(ssrc),
@@ -66,7 +65,8 @@ impl Stream {
         };
         let track = MediaStreamTrack::new(
             "participant".to_owned(),
-            name.to_owned(),
+            // Several of a kind are told apart by their SSRC.
+            format!("{name}-{ssrc}"),
             name.to_owned(),
             kind,
             vec![encoding],
@@ -111,6 +111,12 @@ impl Stream {
 
     /// Sends one packet; waits while the connection's queue is full.
     pub(crate) async fn send(&mut self, packet: RtpOut) {
+        self.send_marked(packet, None).await;
+    }
+
+    /// Sends one packet with its frame marking (RFC 9626); waits while the connection's queue is
+    /// full.
+    pub(crate) async fn send_marked(&mut self, packet: RtpOut, marking: Option<[u8; 3]>) {
         let mut header = rtp::header::Header {
             version: 2,
             marker: packet.marker,
@@ -124,6 +130,7 @@ impl Stream {
         let extensions = [
             self.extensions.mid.zip(self.mid.clone()),
             (self.extensions.audio_level).zip(level.map(|byte| Bytes::copy_from_slice(&byte))),
+            (self.extensions.frame_marking).zip(marking.map(|it| Bytes::copy_from_slice(&it))),
         ];
         for (number, value) in extensions.into_iter().flatten() {
             if let Err(error) = header.set_extension(number, value) {
@@ -178,6 +185,17 @@ impl Stream {
         .await;
     }
 
+    /// Returns what tells it from the other streams.
+    pub(crate) fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Returns the number under which frames are marked, if that was negotiated.
+    #[cfg(test)]
+    pub(super) fn frame_marking(&self) -> Option<u8> {
+        self.extensions.frame_marking
+    }
+
     /// Says that the connection ends on purpose (RFC 3550 section 6.6).
     pub(super) async fn send_goodbye(&self) {
         self.send_rtcp(Box::new(Goodbye {
@@ -192,6 +210,12 @@ impl Stream {
             tracing::debug!(%error, "a report could not be sent");
         }
     }
+}
+
+/// Draws a random number other than zero.
+pub(super) fn random() -> Result<u32> {
+    let failed = |error| Error::Other(format!("no random numbers: {error}"));
+    Ok(getrandom::u32().map_err(failed)?.max(1))
 }
 
 /// One packet to send.

@@ -43,7 +43,7 @@ impl Scene {
         };
         // No more is wanted: there is nothing to probe for.
         flow.set_wanted(start);
-        let mut sender = Sender::new(limits, Arc::clone(&flow));
+        let mut sender = Sender::new(limits, Arc::clone(&flow), vec![VIDEO]);
         for (ssrc, mime) in [(VIDEO, codecs::H264), (SOUND, codecs::OPUS)] {
             sender.bind_local_stream(&StreamInfo {
                 ssrc,
