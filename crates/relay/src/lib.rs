@@ -3,12 +3,22 @@
 //!
 //! Pure: no clock, no socket, no task. Time is an argument.
 
+mod allotment;
 mod event;
+mod layer;
+mod loudest;
 mod marking;
+mod meter;
+mod numbers;
 mod packet;
+mod pictures;
 mod publication;
 mod room;
+mod sound;
+mod speakers;
+mod stream;
 mod topology;
+mod window;
 
 pub use event::Event;
 pub use marking::FrameMarking;

@@ -1,20 +1,36 @@
 //! A room of the relay: facts in, packets' receivers and events out.
+//!
+//! Members are found by number once a packet, and by their seat after that.
+
+mod allot;
+mod review;
+mod seat;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Instant,
+    collections::VecDeque,
+    time::{Duration, Instant},
 };
 
 use nonstop_rate::Bitrate;
 
-use crate::{Event, Forward, MAX_LAYERS, Member, PicturePacket, Publication, SoundPacket, Watch};
+use crate::{
+    Forward, Member, PicturePacket, Publication, SoundPacket, Watch,
+    allotment::Step,
+    loudest::{Loudest, loudness},
+    speakers::Speakers,
+    window::Place,
+};
+use seat::{Seat, Watched};
+
+/// What is shared out and wanted is reviewed so often, besides when something happens.
+const REVIEW: Duration = Duration::from_millis(250);
 
 /// What is set about a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// The most members; who comes beyond is not let in.
     pub members: usize,
-    /// Of how many the sound is passed on at a time.
+    /// Of how many the sound is passed on at a time, where more publish sound.
     pub loudest: usize,
     /// The first sequence number of every stream to a receiver. Small, because the receiver's SRTP
     /// begins with a rollover counter of 0 (RFC 3711 section 3.3.1).
@@ -35,19 +51,44 @@ impl Default for Config {
 }
 
 /// A room.
+///
+/// After each call that takes facts in, [`poll_event`](Self::poll_event) until there is none.
 #[derive(Debug)]
 pub struct Room {
     config: Config,
-    members: BTreeMap<Member, Seat>,
-    events: VecDeque<Event>,
+    seats: Vec<Option<Seat>>,
+    /// Where each member sits, by number.
+    index: Vec<(Member, usize)>,
+    /// How many publish sound.
+    sounding: usize,
+    loudest: Loudest,
+    speakers: Speakers,
+    notices: VecDeque<Notice>,
+    /// When the next review is due, and the first keyframe that may not be asked for yet.
+    review_at: Option<Instant>,
+    keyframe_at: Option<Instant>,
+    scratch: Scratch,
 }
 
+/// Something to be told. Each waits at most once, so that they are bounded however seldom they are
+/// polled; what it says is looked up when it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notice {
+    Keyframe(usize, u8),
+    Wanted(usize),
+    Allotted(usize),
+    Desired(usize),
+    Speakers,
+}
+
+/// Buffers of the review.
 #[derive(Debug, Default)]
-struct Seat {
-    publication: Option<Publication>,
-    watch: Watch,
-    numbers: BTreeMap<(Member, bool), u64>,
-    started: BTreeSet<Member>,
+struct Scratch {
+    ranked: Vec<usize>,
+    bids: Vec<crate::allotment::Bid>,
+    fitting: Vec<Step>,
+    easy: Vec<Step>,
+    steps: Vec<Step>,
 }
 
 impl Room {
@@ -55,33 +96,120 @@ impl Room {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            members: BTreeMap::new(),
-            events: VecDeque::new(),
+            seats: Vec::new(),
+            index: Vec::new(),
+            sounding: 0,
+            loudest: Loudest::new(config.loudest),
+            speakers: Speakers::default(),
+            notices: VecDeque::new(),
+            review_at: None,
+            keyframe_at: None,
+            scratch: Scratch::default(),
         }
     }
 
-    /// Lets a member in. Returns whether there was a place.
-    pub fn join(&mut self, member: Member, _now: Instant) -> bool {
-        if self.members.len() >= self.config.members {
+    /// Lets a member in, who takes in nothing before the first watch. Returns whether there was a place;
+    /// facts about members who are not in the room change nothing.
+    pub fn join(&mut self, member: Member, now: Instant) -> bool {
+        let Err(at) = self
+            .index
+            .binary_search_by_key(&member, |(member, _)| *member)
+        else {
+            return true;
+        };
+        if self.index.len() >= self.config.members {
             return false;
         }
-        self.members.entry(member).or_default();
+        let free = self.seats.iter().position(Option::is_none);
+        let seat = free.unwrap_or(self.seats.len());
+        if free.is_none() {
+            self.seats.push(None);
+        }
+        self.seats[seat] = Some(Seat::new(member, self.config.first_estimate));
+        self.index.insert(at, (member, seat));
+        for other in self.seats.iter_mut().flatten() {
+            for watched in &mut other.watched {
+                if watched.of == member {
+                    *watched = Watched::new(member, watched.size, Some(seat));
+                }
+            }
+        }
+        self.review_at.get_or_insert(now + REVIEW);
         true
     }
 
     /// Lets a member go.
     pub fn leave(&mut self, member: Member, now: Instant) {
-        self.members.remove(&member);
-        self.review(now);
+        let Ok(at) = self
+            .index
+            .binary_search_by_key(&member, |(member, _)| *member)
+        else {
+            return;
+        };
+        let (_, left) = self.index.remove(at);
+        if self.seats[left]
+            .take()
+            .is_some_and(|seat| seat.sound.published)
+        {
+            self.sounding -= 1;
+        }
+        self.notices.retain(|notice| notice.seat() != Some(left));
+        self.loudest.remove(left);
+        self.speakers.remove(left);
+        let mut watchers = Vec::new();
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            let Some(seat) = seat else { continue };
+            seat.pictures.remove(left);
+            seat.sound.remove(left);
+            for watched in seat
+                .watched
+                .iter_mut()
+                .filter(|watched| watched.of == member)
+            {
+                watched.seat = None;
+                watchers.push(index);
+            }
+        }
+        for watcher in watchers {
+            self.allot(watcher, now);
+        }
+        self.review_all(now);
+        self.tell_speakers(now);
     }
 
     /// Says that a member's connection was opened anew: the streams to it begin again at the first
     /// sequence number, and its own streams are new ones. What goes on to others is numbered on.
-    pub fn reopen(&mut self, member: Member, _now: Instant) {
-        if let Some(seat) = self.members.get_mut(&member) {
-            seat.numbers.clear();
-            seat.started.clear();
+    pub fn reopen(&mut self, member: Member, now: Instant) {
+        let Some(seat) = self.seat(member) else {
+            return;
+        };
+        let first = self.config.first_sequence;
+        for (index, other) in self.seats.iter_mut().enumerate() {
+            let Some(other) = other else { continue };
+            if index == seat {
+                other.pictures.restart();
+                other.sound.restart();
+                other.estimate = self.config.first_estimate;
+                continue;
+            }
+            let stream = other.pictures.stream(seat);
+            let before = stream.map(|stream| (stream.target(), stream.hoped));
+            other.pictures.remove(seat);
+            if let Some((target, hoped)) = before {
+                let stream = other.pictures.stream_to(member, seat, first);
+                stream.aim(target, Default::default());
+                stream.hoped = hoped;
+                other.pictures.relist();
+            }
+            let hears = other.sound.rate_for(seat).is_some();
+            other.sound.remove(seat);
+            other.sound.listen(member, seat, hears, first);
         }
+        self.allot(seat, now);
+        self.review_all(now);
+        // What was told went down another connection, and may not have been heeded on this one.
+        self.notice(Notice::Wanted(seat));
+        self.notice(Notice::Desired(seat));
     }
 
     /// Replaces what a member offers.
@@ -91,51 +219,130 @@ impl Room {
         publication: Option<Publication>,
         now: Instant,
     ) {
-        if let Some(seat) = self.members.get_mut(&member) {
-            seat.publication = publication;
+        let Some(index) = self.seat(member) else {
+            return;
+        };
+        let Publication { sound, layers } = publication.unwrap_or_default();
+        let Some(seat) = self.seats[index].as_mut() else {
+            return;
+        };
+        if seat.pictures.published() && layers.is_empty() {
+            seat.pictures.restart();
         }
-        self.review(now);
+        seat.pictures.publish(&layers);
+        if seat.sound.published && !sound {
+            seat.sound.restart();
+            self.loudest.remove(index);
+        }
+        self.sounding += usize::from(sound);
+        self.sounding -= usize::from(seat.sound.published);
+        seat.sound.published = sound;
+        if sound {
+            for listener in 0..self.seats.len() {
+                self.set_hearing(index, listener);
+            }
+        }
+        let mut watchers = Vec::new();
+        for (watcher, seat) in self.seats.iter_mut().enumerate() {
+            let Some(seat) = seat else { continue };
+            let watched = seat
+                .watched
+                .iter_mut()
+                .filter(|watched| watched.of == member);
+            for watched in watched {
+                if layers.is_empty() {
+                    *watched = Watched::new(member, watched.size, Some(index));
+                }
+                watchers.push(watcher);
+            }
+        }
+        for watcher in watchers {
+            self.allot(watcher, now);
+        }
+        self.review(index, now);
     }
 
-    /// Replaces what a member takes in.
+    /// Replaces what a member takes in. Somebody who is named twice counts once, and so does nobody who
+    /// watches themselves; who is not in the room yet is watched from when they join.
     pub fn set_watch(&mut self, member: Member, watch: Watch, now: Instant) {
-        if let Some(seat) = self.members.get_mut(&member) {
-            seat.watch = watch;
+        let Some(index) = self.seat(member) else {
+            return;
+        };
+        let Some(seat) = self.seats[index].as_mut() else {
+            return;
+        };
+        let before = std::mem::take(&mut seat.watched);
+        seat.deaf = watch.deaf;
+        seat.deaf_to = watch.deaf_to;
+        let mut watched: Vec<Watched> = Vec::with_capacity(watch.pictures.len().min(200));
+        for (of, size) in watch.pictures {
+            let twice = watched.iter().any(|other| other.of == of);
+            if of == member || twice || watched.len() >= self.config.members {
+                continue;
+            }
+            let mut new = Watched::new(of, size, self.seat(of));
+            if let Some(old) = before.iter().find(|old| old.of == of) {
+                new.step = old.step;
+                new.most = old.most;
+                new.rising = old.rising;
+            }
+            watched.push(new);
         }
-        self.review(now);
+        let gone = |old: &&Watched| !watched.iter().any(|new| new.of == old.of);
+        let gone: Vec<_> = before
+            .iter()
+            .filter(gone)
+            .filter_map(|old| old.seat)
+            .collect();
+        if let Some(seat) = self.seats[index].as_mut() {
+            seat.watched = watched;
+        }
+        for publisher in &gone {
+            self.stop_pictures(*publisher, index);
+        }
+        for publisher in 0..self.seats.len() {
+            self.set_hearing(publisher, index);
+        }
+        self.allot(index, now);
+        self.review_all(now);
     }
 
     /// Takes in what the way from the relay to a member is estimated to carry, everything included.
-    pub fn handle_estimate(&mut self, _member: Member, _estimate: Bitrate, _now: Instant) {}
+    pub fn handle_estimate(&mut self, member: Member, estimate: Bitrate, now: Instant) {
+        let Some(index) = self.seat(member) else {
+            return;
+        };
+        let Some(seat) = self.seats[index].as_mut() else {
+            return;
+        };
+        seat.estimate = estimate;
+        if estimate < seat.allotted {
+            self.allot(index, now);
+        }
+    }
 
-    /// Takes in a packet of a member's pictures, and appends to `out` who gets it.
+    /// Takes in a packet of a member's pictures, and appends to `out` who gets it. Nobody gets what was
+    /// not published.
     pub fn handle_picture(
         &mut self,
         from: Member,
         layer: u8,
         packet: &PicturePacket,
-        _now: Instant,
+        now: Instant,
         out: &mut Vec<Forward>,
     ) {
-        if layer != 0 {
+        let Some(index) = self.seat(from) else {
             return;
+        };
+        let Some(seat) = self.seats[index].as_mut() else {
+            return;
+        };
+        let changed = seat.pictures.pass(layer, packet, now, out);
+        if changed.missed {
+            self.ask_keyframe(index, layer, now);
         }
-        let first = self.config.first_sequence;
-        for (to, seat) in &mut self.members {
-            if *to == from || !seat.watch.pictures.iter().any(|(of, _)| *of == from) {
-                continue;
-            }
-            let restart = !seat.started.contains(&from);
-            if restart && !packet.marking.is_some_and(|marking| marking.independent) {
-                continue;
-            }
-            seat.started.insert(from);
-            out.push(Forward {
-                to: *to,
-                sequence: next(&mut seat.numbers, (from, true), first),
-                marker: packet.marker,
-                restart,
-            });
+        if changed.layers {
+            self.review(index, now);
         }
     }
 
@@ -144,71 +351,75 @@ impl Room {
         &mut self,
         from: Member,
         packet: &SoundPacket,
-        _now: Instant,
+        now: Instant,
         out: &mut Vec<Forward>,
     ) {
-        let first = self.config.first_sequence;
-        for (to, seat) in &mut self.members {
-            if *to == from || seat.watch.deaf || seat.watch.deaf_to.contains(&from) {
-                continue;
-            }
-            let sequence = next(&mut seat.numbers, (from, false), first);
-            out.push(Forward {
-                to: *to,
-                sequence,
-                marker: packet.marker || sequence == first,
-                restart: sequence == first,
-            });
+        let Some(index) = self.seat(from) else {
+            return;
+        };
+        let crowded = self.sounding > self.config.loudest;
+        let Some(seat) = self.seats[index].as_mut() else {
+            return;
+        };
+        if !seat.sound.published {
+            return;
         }
+        let place = seat.sound.place(packet);
+        let mut admitted = !crowded;
+        match place {
+            Place::Useless => return,
+            Place::Late => {}
+            Place::Next { .. } | Place::Apart => {
+                let loud = loudness(packet.level, packet.voice);
+                seat.loudness.hear(loud, now);
+                seat.activity.hear(loud, now);
+                let seats = &self.seats;
+                let at = |index: usize| seats.get(index)?.as_ref();
+                let activity = |index| at(index).map(|seat| &seat.activity);
+                self.speakers.hear(index, now, activity);
+                let loudness = |index| at(index).map(|seat| &seat.loudness);
+                admitted |= self.loudest.admits(index, loud, now, loudness);
+            }
+        }
+        if let Some(seat) = self.seats[index].as_mut() {
+            seat.sound.pass(packet, place, admitted, now, out);
+        }
+        self.tell_speakers(now);
     }
 
     /// Takes in that a receiver cannot go on decoding somebody's pictures (PLI).
-    pub fn handle_keyframe_request(&mut self, _receiver: Member, of: Member, _now: Instant) {
-        self.events
-            .push_back(Event::RequestKeyframe { of, layer: 0 });
-    }
-
-    /// Returns the next thing to be done or told.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
-    }
-
-    /// Returns when [`handle_timeout`](Self::handle_timeout) is to be called next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-
-    fn review(&mut self, _now: Instant) {
-        for (member, seat) in &self.members {
-            if seat.publication.is_none() {
-                continue;
-            }
-            let watched = |other: &Seat| {
-                let mut pictures = other.watch.pictures.iter();
-                pictures.any(|(of, _)| of == member)
-            };
-            let mut layers = [false; MAX_LAYERS];
-            layers[0] = self.members.values().any(watched);
-            self.events.push_back(Event::Wanted {
-                of: *member,
-                sound: self.members.len() > 1,
-                layers,
-            });
-            if layers[0] {
-                self.events.push_back(Event::RequestKeyframe {
-                    of: *member,
-                    layer: 0,
-                });
-            }
+    pub fn handle_keyframe_request(&mut self, receiver: Member, of: Member, now: Instant) {
+        let (Some(receiver), Some(publisher)) = (self.seat(receiver), self.seat(of)) else {
+            return;
+        };
+        let Some(seat) = self.seats[publisher].as_mut() else {
+            return;
+        };
+        let Some(stream) = seat.pictures.stream(receiver) else {
+            return;
+        };
+        let layer = stream.awaited().or(stream.layer());
+        if let Some(layer) = layer.filter(|_| stream.hear_request(now)) {
+            self.ask_keyframe(publisher, layer, now);
         }
+    }
+
+    fn seat(&self, member: Member) -> Option<usize> {
+        let found = self
+            .index
+            .binary_search_by_key(&member, |(member, _)| *member);
+        Some(self.index[found.ok()?].1)
     }
 }
 
-fn next(numbers: &mut BTreeMap<(Member, bool), u64>, stream: (Member, bool), first: u64) -> u64 {
-    let number = numbers.entry(stream).or_insert(first);
-    *number += 1;
-    *number - 1
+impl Notice {
+    fn seat(&self) -> Option<usize> {
+        match self {
+            Self::Keyframe(seat, _)
+            | Self::Wanted(seat)
+            | Self::Allotted(seat)
+            | Self::Desired(seat) => Some(*seat),
+            Self::Speakers => None,
+        }
+    }
 }

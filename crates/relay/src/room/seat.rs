@@ -1,0 +1,130 @@
+//! What is known of one member.
+
+use std::time::{Duration, Instant};
+
+use nonstop_rate::Bitrate;
+
+use crate::{
+    MAX_LAYERS, Member, Size, allotment::Step, layer::Demand, loudest::Loudness,
+    pictures::Pictures, sound::Sound, speakers::Activity,
+};
+
+/// How long there must be room for more before more is given.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// Where giving more has proven wrong time and again, it is waited longer, up to this.
+const MOST_PATIENCE: Duration = Duration::from_secs(12);
+
+/// What is taken away so soon after something was given proves it wrong; so long without that, and it is
+/// forgotten.
+const WRONG: Duration = Duration::from_secs(5);
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
+/// A member, who publishes and receives.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) member: Member,
+    // As a publisher.
+    pub(super) pictures: Pictures,
+    pub(super) sound: Sound,
+    pub(super) loudness: Loudness,
+    pub(super) activity: Activity,
+    pub(super) heard: Demand,
+    /// What it was told last is wanted.
+    pub(super) wanted: (bool, [bool; MAX_LAYERS]),
+    // As a receiver.
+    pub(super) estimate: Bitrate,
+    pub(super) watched: Vec<Watched>,
+    pub(super) deaf: bool,
+    pub(super) deaf_to: Vec<Member>,
+    /// What it is given takes so much, sound included.
+    pub(super) allotted: Bitrate,
+    /// What it was told last: the layers, and what it could use.
+    pub(super) layers: Vec<(Member, Option<u8>)>,
+    pub(super) desired: Bitrate,
+    pub(super) caution: Caution,
+}
+
+/// Somebody whose pictures are watched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watched {
+    pub(super) of: Member,
+    pub(super) size: Size,
+    pub(super) seat: Option<usize>,
+    /// What is given; none before anything was decided.
+    pub(super) step: Option<Step>,
+    /// The most that there was use for.
+    pub(super) most: Step,
+    /// Since when there has been room for more.
+    pub(super) rising: Option<Instant>,
+}
+
+/// How long a receiver waits before it is given more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caution {
+    patience: Duration,
+    given: Option<Instant>,
+    taken: Option<Instant>,
+}
+
+impl Seat {
+    pub(super) fn new(member: Member, estimate: Bitrate) -> Self {
+        Self {
+            member,
+            pictures: Pictures::default(),
+            sound: Sound::default(),
+            loudness: Loudness::default(),
+            activity: Activity::default(),
+            heard: Demand::default(),
+            wanted: (false, [false; MAX_LAYERS]),
+            estimate,
+            watched: Vec::new(),
+            deaf: true,
+            deaf_to: Vec::new(),
+            allotted: Bitrate::ZERO,
+            layers: Vec::new(),
+            desired: Bitrate::ZERO,
+            caution: Caution {
+                patience: PATIENCE,
+                given: None,
+                taken: None,
+            },
+        }
+    }
+}
+
+impl Watched {
+    pub(super) fn new(of: Member, size: Size, seat: Option<usize>) -> Self {
+        Self {
+            of,
+            size,
+            seat,
+            step: None,
+            most: 0,
+            rising: None,
+        }
+    }
+}
+
+impl Caution {
+    /// Returns how long there must be room for more before more is given.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(super) fn give(&mut self, now: Instant) {
+        self.given = Some(now);
+        let long = |taken: Instant| now.saturating_duration_since(taken) >= FORGOTTEN;
+        if self.taken.is_none_or(long) {
+            self.patience = PATIENCE;
+        }
+    }
+
+    pub(super) fn take(&mut self, now: Instant) {
+        self.taken = Some(now);
+        let soon = |given: Instant| now.saturating_duration_since(given) < WRONG;
+        if self.given.take().is_some_and(soon) {
+            self.patience = (self.patience * 2).min(MOST_PATIENCE);
+        }
+    }
+}
