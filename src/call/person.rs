@@ -178,9 +178,11 @@ impl Person {
         }
     }
 
-    /// Notes that they spoke, which others heard.
-    pub(super) fn spoke(&mut self, now: Instant) {
-        self.spoke_at = Some(now);
+    /// Notes that they spoke at that time, as the relay heard. What is heard here says more.
+    pub(super) fn spoke(&mut self, at: Instant) {
+        if !self.speaking.on {
+            self.spoke_at = Some(at);
+        }
     }
 
     /// Returns what both ends know of how the connection to them suffers; nothing while it is not

@@ -8,6 +8,6 @@ pub use arguments::{
     Arguments, CallArguments, CheckArguments, Chosen, DemoArguments, ServeArguments,
 };
 pub use file::{Loaded, SettingsError, SettingsFile};
-pub use settings::{Appearance, RecentMeeting, Settings};
+pub use settings::{Appearance, Layout, RecentMeeting, Settings};
 
 pub use crate::mesh::ProxyChoice;

@@ -40,6 +40,10 @@ pub struct Settings {
     pub appearance: Appearance,
     /// Whether pictures and panels change without motion.
     pub reduced_motion: bool,
+    /// How the people in a call are laid out.
+    pub layout: Layout,
+    /// Whether one's own picture is shown in a call.
+    pub show_myself: bool,
 }
 
 /// How many meetings are remembered.
@@ -76,6 +80,17 @@ pub enum Appearance {
     Light,
 }
 
+/// How the people in a call are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// Everybody alike.
+    #[default]
+    Gallery,
+    /// Whoever speaks large, the others small.
+    Speaker,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -94,6 +109,8 @@ impl Default for Settings {
             recent: Vec::new(),
             appearance: Appearance::default(),
             reduced_motion: false,
+            layout: Layout::default(),
+            show_myself: true,
         }
     }
 }

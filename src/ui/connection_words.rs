@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::call::{Cause, Obstacle, Participant, PauseReason, Quality, Side, Stage, Trying};
+use crate::call::{
+    Cause, Obstacle, Participant, PauseReason, Protection, Quality, Side, Stage, Trying,
+};
 
 /// Returns somebody's name, or a word for it until they said it.
 pub(super) fn name_of(participant: &Participant) -> &str {
@@ -56,6 +58,18 @@ pub(super) fn path_words(participant: &Participant) -> String {
     match participant.round_trip {
         Some(time) => format!("{way}, {} ms", time.as_millis()),
         None => way,
+    }
+}
+
+/// Returns from where to where what somebody sends is encrypted.
+pub(super) fn protection_words(protection: Protection) -> &'static str {
+    match protection {
+        Protection::EndToEnd => {
+            "Sound and pictures are encrypted from their computer to yours: nobody on the way can see or hear."
+        }
+        Protection::ToTheServer => {
+            "Sound and pictures are encrypted on the way to the meeting server and from it, not from end to end: the server could see and hear."
+        }
     }
 }
 
@@ -150,7 +164,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::call::{Attempt, History, Protection};
+    use crate::call::{Attempt, History};
 
     const CAUSES: [Cause; 7] = [
         Cause::Paused,

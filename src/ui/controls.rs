@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use egui::{Align, CornerRadius, Layout, Rect, Stroke, StrokeKind, Ui, UiBuilder, pos2, vec2};
+use egui::{
+    Align, CornerRadius, Popup, Rect, Stroke, StrokeKind, Ui, UiBuilder, accesskit::Role, pos2,
+    vec2,
+};
 
 use super::{
     desk::Desk,
     devices::{self, Device},
     icons::Icon,
-    path_card,
+    protection,
     shortcuts::Shortcut,
     theme::{self, space},
     widgets::{self, IconButton, Tone},
@@ -16,6 +19,7 @@ use super::{
 use crate::{
     call::{CallView, Command},
     clock,
+    config::Layout,
 };
 
 /// Height of the control bar.
@@ -34,14 +38,26 @@ pub(super) struct Asked {
     pub(super) full_screen: bool,
     /// Show the figures of the connection to this participant.
     pub(super) figures: Option<u64>,
+    /// Pin this participant, or take the pin off them.
+    pub(super) pin: Option<u64>,
+    /// Turn that many pages forward, or back.
+    pub(super) turn: isize,
+    /// Open or close the list of people.
+    pub(super) people: bool,
 }
 
 /// Shows the top bar in `rect`.
-pub(super) fn top_bar_ui(ui: &mut Ui, rect: Rect, call: &CallView, asked: &mut Asked) {
+pub(super) fn top_bar_ui(
+    ui: &mut Ui,
+    rect: Rect,
+    call: &CallView,
+    desk: &mut Desk<'_>,
+    asked: &mut Asked,
+) {
     let palette = theme::palette(ui);
     let builder = UiBuilder::new()
         .max_rect(rect.shrink2(vec2(space::LARGE, 0.0)))
-        .layout(Layout::right_to_left(Align::Center));
+        .layout(egui::Layout::right_to_left(Align::Center));
     ui.scope_builder(builder, |ui| {
         ui.spacing_mut().item_spacing.x = space::SMALL;
         let full = ui.input(|input| input.viewport().fullscreen.unwrap_or(false));
@@ -52,8 +68,13 @@ pub(super) fn top_bar_ui(ui: &mut Ui, rect: Rect, call: &CallView, asked: &mut A
         };
         let button = IconButton::new(icon, name).shortcut(Shortcut::FullScreen);
         asked.full_screen |= button.show(ui).clicked();
-        path_ui(ui, call);
-        ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+        if !call.participants.is_empty() {
+            layout_ui(ui, desk);
+            let people = IconButton::new(Icon::People, "People").shortcut(Shortcut::People);
+            asked.people |= people.show(ui).clicked();
+        }
+        protection::mark_ui(ui, call);
+        ui.with_layout(egui::Layout::left_to_right(Align::Center), |ui| {
             let elapsed = clock::now().saturating_duration_since(call.since);
             let time = egui::RichText::new(format!("· {}", duration(elapsed)))
                 .color(palette.text_subdued)
@@ -69,53 +90,40 @@ pub(super) fn top_bar_ui(ui: &mut Ui, rect: Rect, call: &CallView, asked: &mut A
     });
 }
 
-/// Shows that the call is encrypted, and whether everybody is reached directly.
-fn path_ui(ui: &mut Ui, call: &CallView) {
-    let palette = theme::palette(ui);
-    let paths = call.participants.iter().filter_map(path_card::relayed);
-    let (direct, relayed) = paths.fold((0, 0), |(direct, relayed), through| {
-        if through {
-            (direct, relayed + 1)
-        } else {
-            (direct + 1, relayed)
-        }
-    });
-    let (word, explanation) = match (direct, relayed) {
-        (0, 0) => ("", ""),
-        (_, 0) => ("direct", " They go straight to everybody."),
-        (0, _) => (
-            "relayed",
-            " They go through a relay, which cannot read them.",
-        ),
-        (_, _) => (
-            "partly relayed",
-            " To some they go through a relay, which cannot read them.",
-        ),
+/// Shows the menu of how the others, and oneself, are laid out.
+fn layout_ui(ui: &mut Ui, desk: &mut Desk<'_>) {
+    let settings = desk.settings.current();
+    let (layout, myself) = (settings.layout, settings.show_myself);
+    let icon = match layout {
+        Layout::Gallery => Icon::Gallery,
+        Layout::Speaker => Icon::OneLarge,
     };
-    let group = UiBuilder::new().layout(Layout::right_to_left(Align::Center));
-    let response = ui
-        .scope_builder(group, |ui| {
-            ui.spacing_mut().item_spacing.x = space::HAIR + 2.0;
-            if !word.is_empty() && ui.available_width() > 160.0 {
-                ui.label(
-                    egui::RichText::new(word)
-                        .font(theme::small())
-                        .color(palette.text_subdued),
-                );
+    let button = IconButton::new(icon, "Layout").shortcut(Shortcut::Layout);
+    let response = button.show(ui);
+    Popup::menu(&response)
+        .width(220.0)
+        .gap(space::SMALL)
+        .accessible_name("Layout")
+        .show(|ui| {
+            ui.set_width(220.0);
+            ui.spacing_mut().item_spacing.y = 2.0;
+            let choices = [
+                (Layout::Gallery, "Everybody alike"),
+                (Layout::Speaker, "Speaker large"),
+            ];
+            for (choice, words) in choices {
+                let chosen = choice == layout;
+                if widgets::menu_item_ui(ui, words, Role::MenuItemRadio, chosen).clicked() {
+                    desk.change_settings(|settings| settings.layout = choice);
+                    ui.close();
+                }
             }
-            let (lock, _) = ui.allocate_exact_size(vec2(16.0, 20.0), egui::Sense::hover());
-            widgets::paint_icon(
-                ui.painter(),
-                lock.center(),
-                Icon::Lock,
-                14.0,
-                palette.text_subdued.into(),
-            );
-        })
-        .response;
-    let words =
-        format!("Sound and pictures are encrypted from your computer to theirs.{explanation}");
-    widgets::explain(response, &words, None);
+            let words = "Show yourself";
+            if widgets::menu_item_ui(ui, words, Role::MenuItemCheckBox, myself).clicked() {
+                desk.change_settings(|settings| settings.show_myself = !myself);
+                ui.close();
+            }
+        });
 }
 
 /// Returns how long a call has lasted, as people write it.
@@ -129,6 +137,40 @@ pub(super) fn duration(elapsed: Duration) -> String {
     }
 }
 
+/// How large the parts of the control bar are.
+struct Measures {
+    diameter: f32,
+    gap: f32,
+    chevron: f32,
+    leave: f32,
+}
+
+impl Measures {
+    fn of(width: f32) -> Self {
+        let (diameter, gap) = match width < 560.0 {
+            true => (44.0, 6.0),
+            false => (48.0, 10.0),
+        };
+        Self {
+            diameter,
+            gap,
+            chevron: 22.0,
+            leave: diameter * 1.4,
+        }
+    }
+}
+
+/// Returns how wide the control bar is in an area of that width.
+pub(super) fn bar_width(width: f32) -> f32 {
+    let Measures {
+        diameter,
+        gap,
+        chevron,
+        leave,
+    } = Measures::of(width);
+    4.0 * diameter + 2.0 * chevron + leave + 4.0 * gap + 2.0 * space::MEDIUM
+}
+
 /// Shows the control bar, centred at the bottom of `area`. Returns its place.
 pub(super) fn control_bar_ui(
     ui: &mut Ui,
@@ -137,10 +179,13 @@ pub(super) fn control_bar_ui(
     copied: bool,
     asked: &mut Asked,
 ) -> Rect {
-    let narrow = area.width() < 560.0;
-    let (diameter, gap) = if narrow { (44.0, 6.0) } else { (48.0, 10.0) };
-    let (chevron, leave) = (22.0, diameter * 1.4);
-    let width = 4.0 * diameter + 2.0 * chevron + leave + 4.0 * gap + 2.0 * space::MEDIUM;
+    let Measures {
+        diameter,
+        gap,
+        chevron,
+        leave,
+    } = Measures::of(area.width());
+    let width = bar_width(area.width());
     let bar = Rect::from_min_size(
         pos2(
             area.center().x - width / 2.0,
@@ -158,7 +203,7 @@ pub(super) fn control_bar_ui(
     );
     let builder = UiBuilder::new()
         .max_rect(bar.shrink2(vec2(space::MEDIUM, 0.0)))
-        .layout(Layout::left_to_right(Align::Center));
+        .layout(egui::Layout::left_to_right(Align::Center));
     ui.scope_builder(builder, |ui| {
         ui.spacing_mut().item_spacing.x = 0.0;
         microphone_ui(ui, desk, diameter);

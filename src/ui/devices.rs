@@ -1,8 +1,8 @@
 //! Choosing a microphone, a camera or a speaker.
 
 use egui::{
-    Align2, CornerRadius, Popup, Response, Sense, Stroke, StrokeKind, Ui, WidgetInfo,
-    accesskit::Role, pos2, vec2,
+    CornerRadius, Popup, Response, Sense, Stroke, StrokeKind, Ui, WidgetInfo, accesskit::Role,
+    pos2, vec2,
 };
 
 use super::{
@@ -222,7 +222,8 @@ pub(super) fn menu_ui(
             ui.set_width(width);
             ui.spacing_mut().item_spacing.y = 2.0;
             for choice in device.choices(lists, chosen) {
-                if menu_item_ui(ui, &choice.label, choice.word == chosen).clicked() {
+                let chosen = choice.word == chosen;
+                if widgets::menu_item_ui(ui, &choice.label, Role::MenuItemRadio, chosen).clicked() {
                     picked.word = Some(choice.word);
                     ui.close();
                 }
@@ -240,34 +241,6 @@ pub(super) fn take(desk: &mut Desk<'_>, device: Device, picked: Picked) {
     if let Some(word) = picked.word {
         desk.change_settings(|settings| device.choose(settings, word));
     }
-}
-
-/// Shows a line of a menu, with a tick where it is the present choice.
-fn menu_item_ui(ui: &mut Ui, label: &str, selected: bool) -> Response {
-    let palette = theme::palette(ui);
-    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 34.0), Sense::click());
-    response.widget_info(|| {
-        WidgetInfo::selected(Role::MenuItemRadio, ui.is_enabled(), selected, label)
-    });
-    let radius = CornerRadius::same(TOKENS.radius.control - 2);
-    if response.hovered() || response.has_focus() {
-        ui.painter().rect_filled(rect, radius, palette.control);
-    }
-    if selected {
-        let at = pos2(rect.left() + 16.0, rect.center().y);
-        widgets::paint_icon(ui.painter(), at, Icon::Check, 15.0, palette.accent.into());
-    }
-    let mut job = egui::text::LayoutJob::simple_singleline(
-        label.to_owned(),
-        theme::body(),
-        palette.text.into(),
-    );
-    job.wrap = egui::text::TextWrapping::truncate_at_width(rect.width() - 44.0);
-    let galley = ui.painter().layout_job(job);
-    let at =
-        Align2::LEFT_CENTER.anchor_size(pos2(rect.left() + 34.0, rect.center().y), galley.size());
-    ui.painter().galley(at.min, galley, palette.text.into());
-    response
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub(super) struct Field<'a> {
     width: f32,
     limit: usize,
     labelled: bool,
+    icon: Option<Icon>,
 }
 
 impl<'a> Field<'a> {
@@ -32,6 +33,7 @@ impl<'a> Field<'a> {
             width: f32::INFINITY,
             limit: 400,
             labelled: true,
+            icon: None,
         }
     }
 
@@ -50,6 +52,12 @@ impl<'a> Field<'a> {
     /// Takes at most that many characters.
     pub(super) fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Puts an icon before what is filled in.
+    pub(super) fn icon(mut self, icon: Icon) -> Self {
+        self.icon = Some(icon);
         self
     }
 
@@ -85,7 +93,13 @@ impl<'a> Field<'a> {
             StrokeKind::Inside,
         );
         let hint = egui::RichText::new(self.hint).color(palette.text_subdued);
-        let inner = rect.shrink2(vec2(space::MEDIUM, 0.0));
+        let mut inner = rect.shrink2(vec2(space::MEDIUM, 0.0));
+        if let Some(icon) = self.icon {
+            let at = pos2(inner.left() + 8.0, inner.center().y);
+            let ink = palette.text_subdued.into();
+            widgets::paint_icon(ui.painter(), at, icon, 16.0, ink);
+            inner.min.x += 16.0 + space::SMALL;
+        }
         let edit = TextEdit::singleline(text)
             .id(self.id)
             .font(theme::body())

@@ -25,8 +25,16 @@ pub(super) enum Icon {
     Unreachable,
     Direct,
     Relay,
+    Server,
     Plus,
     Person,
+    People,
+    Left,
+    Search,
+    Pin,
+    PinOff,
+    Gallery,
+    OneLarge,
 }
 
 impl Icon {
@@ -56,6 +64,14 @@ impl Icon {
             Self::Direct => '\u{e04d}',
             Self::Relay => '\u{e546}',
             Self::Person => '\u{e19f}',
+            Self::Server => '\u{e153}',
+            Self::People => '\u{e1a4}',
+            Self::Left => '\u{e06e}',
+            Self::Search => '\u{e151}',
+            Self::Pin => '\u{e259}',
+            Self::PinOff => '\u{e2b6}',
+            Self::Gallery => '\u{e0ff}',
+            Self::OneLarge => '\u{e4d4}',
             Self::Plus => '\u{e13d}',
         }
     }

@@ -2,24 +2,28 @@
 
 use std::time::Duration;
 
-use egui::{Align2, CornerRadius, Rect, Ui, UiBuilder, accesskit, pos2, vec2};
+use egui::{Align2, CornerRadius, Rect, Ui, accesskit, pos2, vec2};
 
 use super::{
     controls::{self, Asked, BAR_HEIGHT},
     desk::Desk,
     diagnostics::{self, Diagnostics},
-    grid,
     icons::Icon,
     notices::{self, Notices},
+    pager,
+    people::{self, People},
+    protection,
     shortcuts::Shortcut,
-    theme::{self, TOKENS, space},
-    tile,
+    stage::{Scene, Stage, Wishes},
+    theme::{self, space},
+    tiles,
     viewed::{Outcome, Viewed},
-    widgets::{self, Button, Tone},
+    widgets,
 };
 use crate::{
     call::{CallView, Command},
     clock,
+    config::Layout,
 };
 
 /// The bars go when nobody has touched anything for that long, in seconds.
@@ -30,6 +34,8 @@ const COPIED_STAYS: f64 = 2.0;
 const BLINK: Duration = Duration::from_secs(1);
 /// After that long, "Reconnecting…" is not enough.
 const LONG: Duration = Duration::from_secs(10);
+/// While somebody speaks who may be brought into sight, that is decided this often.
+const RESTLESS: Duration = Duration::from_millis(250);
 /// Height of the top bar.
 const TOP_BAR: f32 = 52.0;
 
@@ -39,6 +45,8 @@ pub(super) struct Meeting {
     touched: Option<f64>,
     copied: Option<f64>,
     diagnostics: Diagnostics,
+    people: People,
+    stage: Stage,
     viewed: Viewed,
 }
 
@@ -46,6 +54,28 @@ impl Meeting {
     /// Opens the figures of all connections, or closes them.
     pub(super) fn toggle_diagnostics(&mut self) {
         self.diagnostics.toggle();
+        if self.people.is_open() {
+            self.people.toggle();
+        }
+    }
+
+    /// Opens the list of people, or closes it. There is room for one panel.
+    pub(super) fn toggle_people(&mut self) {
+        self.people.toggle();
+        if self.diagnostics.is_open() {
+            self.diagnostics.toggle();
+        }
+    }
+
+    fn show_figures(&mut self, participant: u64) {
+        self.diagnostics.show(participant);
+        if self.people.is_open() {
+            self.people.toggle();
+        }
+    }
+
+    fn panel_is_open(&self) -> bool {
+        self.diagnostics.is_open() || self.people.is_open()
     }
 
     /// The window is hidden. Returns what to tell the call about it, if anything.
@@ -66,25 +96,41 @@ pub(super) fn meeting_ui(
 ) -> bool {
     let now = ui.input(|input| input.time);
     let mut asked = Asked::default();
-    shortcuts(ui, desk, &mut asked);
+    shortcuts(ui, state, desk, &mut asked);
     let copied = state.copied.is_some_and(|at| now - at < COPIED_STAYS);
     let below = BAR_HEIGHT + 2.0 * space::MEDIUM;
-    let (area, panel) = match state.diagnostics.is_open() {
+    let (area, panel) = match state.panel_is_open() {
         true => diagnostics::part(whole, below),
         false => (whole, None),
     };
     // What lies under the panel is neither seen nor reached.
     let covered = panel.is_some_and(|panel| panel.intersects(area.shrink(1.0)));
-    let stage = Rect::from_min_max(
+    let line = protection::line(ui, area.width(), call);
+    let own_row = line.as_ref().is_some_and(|line| !line.in_bar);
+    let mut stage = Rect::from_min_max(
         pos2(area.left() + space::MEDIUM, area.top() + TOP_BAR),
         pos2(area.right() - space::MEDIUM, area.bottom() - below),
     );
+    if own_row {
+        stage.min.y += protection::LINE_HEIGHT;
+    }
+    let pager = pager::place(area, controls::bar_width(area.width()), below);
+    let scene = arrange(state, stage, pager, call, desk);
     if !covered {
-        people_ui(ui, stage, call, desk, copied, &mut asked);
+        let pinned = state.stage.pinned();
+        tiles::people_ui(ui, &scene, (call, pinned), desk, copied, &mut asked);
     }
     if ui.input(|input| input.viewport().visible()) != Some(false) {
-        note_sizes(ui, stage, call, &mut state.viewed);
+        // Also where the panel lies over them for a moment, whose closing must not find their
+        // pictures gone.
+        for (person, place) in scene.shown() {
+            let pixels = ui.pixels_per_point();
+            state.viewed.note(person, place.size(), pixels);
+        }
         tell_sizes(ui, &mut state.viewed, desk);
+    }
+    if scene.restless {
+        ui.ctx().request_repaint_after(RESTLESS);
     }
 
     let shown = bars_shown(ui, state, call, now);
@@ -92,17 +138,47 @@ pub(super) fn meeting_ui(
         ui.set_opacity(shown);
         let bar = Rect::from_min_size(area.min, vec2(area.width(), TOP_BAR));
         if !covered {
-            controls::top_bar_ui(ui, bar, call, &mut asked);
+            controls::top_bar_ui(ui, bar, call, desk, &mut asked);
+            if scene.page.of > 1 {
+                let place = match pager {
+                    pager::Place::Beside(place) => place,
+                    pager::Place::Above => {
+                        let low = stage.with_min_y(stage.bottom() - pager::HEIGHT);
+                        low.translate(vec2(0.0, space::HAIR))
+                    }
+                };
+                asked.turn += pager::pager_ui(ui, place, &scene.page);
+            }
         }
         controls::control_bar_ui(ui, area, desk, copied, &mut asked);
     });
+    // Stays where the bars go: a relayed call never looks like a direct one.
+    if let Some(line) = line.filter(|_| !covered) {
+        let top = if own_row { TOP_BAR } else { 0.0 };
+        let height = if own_row {
+            protection::LINE_HEIGHT - space::HAIR
+        } else {
+            TOP_BAR
+        };
+        let place = Rect::from_min_size(
+            pos2(area.left(), area.top() + top),
+            vec2(area.width(), height),
+        );
+        protection::line_ui(ui, place, line);
+    }
     if shown > 0.0 {
         ui.ctx().request_repaint_after(Duration::from_secs(1));
     } else {
         ui.ctx().set_cursor_icon(egui::CursorIcon::None);
     }
     if let Some(panel) = panel {
-        diagnostics::panel_ui(ui, panel, &mut state.diagnostics, call);
+        if state.diagnostics.is_open() {
+            diagnostics::panel_ui(ui, panel, &mut state.diagnostics, call);
+        } else {
+            let people = (call, &desk.view.me);
+            let pinned = state.stage.pinned();
+            people::panel_ui(ui, panel, &mut state.people, people, pinned, &mut asked);
+        }
     }
     server_ui(ui, area, call);
     let below_bar = Rect::from_min_max(
@@ -128,7 +204,19 @@ pub(super) fn meeting_ui(
         said_ui(ui, at, Align2::CENTER_BOTTOM, Icon::Check, "Link copied");
     }
     if let Some(participant) = asked.figures {
-        state.diagnostics.show(participant);
+        state.show_figures(participant);
+    }
+    if let Some(participant) = asked.pin {
+        let pinned = state.stage.pinned() == Some(participant);
+        state.stage.pin((!pinned).then_some(participant));
+        ui.ctx().request_repaint();
+    }
+    if asked.people {
+        state.toggle_people();
+    }
+    if asked.turn != 0 {
+        state.stage.turn(asked.turn);
+        ui.ctx().request_repaint();
     }
     if asked.leave {
         desk.send(Command::Leave);
@@ -139,19 +227,41 @@ pub(super) fn meeting_ui(
     asked.settings
 }
 
-fn shortcuts(ui: &Ui, desk: &Desk<'_>, asked: &mut Asked) {
+fn shortcuts(ui: &Ui, state: &Meeting, desk: &mut Desk<'_>, asked: &mut Asked) {
+    let pressed = |shortcut: Shortcut| shortcut.pressed(ui.ctx());
     let me = &desk.view.me;
-    if Shortcut::Microphone.pressed(ui.ctx()) {
+    if pressed(Shortcut::Microphone) {
         desk.send(Command::SetMicrophone(!me.microphone));
     }
-    if Shortcut::Camera.pressed(ui.ctx()) {
+    if pressed(Shortcut::Camera) {
         desk.send(Command::SetCamera(!me.camera));
     }
     if desk.covered {
         return;
     }
-    asked.copy_link |= Shortcut::Link.pressed(ui.ctx());
-    asked.leave |= Shortcut::Leave.pressed(ui.ctx());
+    asked.copy_link |= pressed(Shortcut::Link);
+    asked.leave |= pressed(Shortcut::Leave);
+    asked.people |= pressed(Shortcut::People);
+    if pressed(Shortcut::Layout) {
+        desk.change_settings(|settings| {
+            settings.layout = match settings.layout {
+                Layout::Gallery => Layout::Speaker,
+                Layout::Speaker => Layout::Gallery,
+            };
+        });
+    }
+    // The figures scroll with these keys.
+    if !state.diagnostics.is_open() {
+        asked.turn += isize::from(pressed(Shortcut::NextPage));
+        asked.turn -= isize::from(pressed(Shortcut::PreviousPage));
+    }
+    if !ui.ctx().any_popup_open() && (state.people.is_open() || state.stage.pinned().is_some()) {
+        match pressed(Shortcut::Escape) {
+            true if state.people.is_open() => asked.people = true,
+            true => asked.pin = state.stage.pinned(),
+            false => {}
+        }
+    }
 }
 
 /// Fills the screen with the window, or stops doing so.
@@ -161,40 +271,27 @@ pub(super) fn toggle_full_screen(ui: &Ui) {
         .send_viewport_cmd(egui::ViewportCommand::Fullscreen(!full));
 }
 
-fn people_ui(
-    ui: &mut Ui,
+/// Decides who is shown where on the stage, which gives way to a pager that has no other place.
+fn arrange(
+    state: &mut Meeting,
     stage: Rect,
+    pager: pager::Place,
     call: &CallView,
-    desk: &mut Desk<'_>,
-    copied: bool,
-    asked: &mut Asked,
-) {
-    let gap = space::SMALL;
-    let me = &desk.view.me;
-    if call.participants.is_empty() {
-        if let Some(rect) = grid::layout(stage, 1, gap).first() {
-            tile::own_ui(ui, *rect, me, desk);
-            alone_ui(ui, *rect, copied, asked);
-        }
-        return;
+    desk: &Desk<'_>,
+) -> Scene {
+    let settings = desk.settings.current();
+    let wishes = Wishes {
+        layout: settings.layout,
+        own: settings.show_myself,
+    };
+    let people = &call.participants;
+    let now = clock::now();
+    let scene = state.stage.arrange(stage, people, wishes, now);
+    if scene.page.of == 1 || pager != pager::Place::Above {
+        return scene;
     }
-    let places = grid::layout(stage, call.participants.len(), gap);
-    let own = grid::own_tile(stage, &places, space::MEDIUM);
-    for (participant, rect) in call.participants.iter().zip(places) {
-        if tile::participant_ui(ui, rect, participant, desk, Some(own)) {
-            asked.figures = Some(participant.id);
-        }
-    }
-    tile::own_ui(ui, own, me, desk);
-}
-
-/// Notes how large everybody is shown: also where the panel lies over them for a moment, whose
-/// closing must not find their pictures gone.
-fn note_sizes(ui: &Ui, stage: Rect, call: &CallView, viewed: &mut Viewed) {
-    let places = grid::layout(stage, call.participants.len(), space::SMALL);
-    for (participant, place) in call.participants.iter().zip(places) {
-        viewed.note(participant.id, place.size(), ui.pixels_per_point());
-    }
+    let above = stage.with_max_y(stage.bottom() - pager::HEIGHT);
+    state.stage.arrange(above, people, wishes, now)
 }
 
 /// Tells the call how large everybody is shown, where that changed.
@@ -208,45 +305,6 @@ fn tell_sizes(ui: &Ui, viewed: &mut Viewed, desk: &Desk<'_>) {
             }
         }
     }
-}
-
-/// Says that nobody else is here yet, and what to do about it.
-fn alone_ui(ui: &mut Ui, rect: Rect, copied: bool, asked: &mut Asked) {
-    let palette = theme::palette(ui);
-    let width = (rect.width() - 2.0 * space::LARGE).min(400.0);
-    let height = 108.0;
-    let card = Rect::from_center_size(
-        pos2(
-            rect.center().x,
-            rect.bottom() - height / 2.0 - (rect.height() * 0.08).max(space::SMALL),
-        ),
-        vec2(width, height),
-    );
-    ui.painter().rect_filled(
-        card,
-        CornerRadius::same(TOKENS.radius.tile),
-        palette.surface_raised.opacity(0.94),
-    );
-    let builder = UiBuilder::new()
-        .max_rect(card.shrink(space::MEDIUM))
-        .layout(egui::Layout::top_down(egui::Align::Center));
-    ui.scope_builder(builder, |ui| {
-        ui.add_space(space::HAIR);
-        ui.label("Nobody else is here yet. Send them the link.");
-        ui.add_space(space::HAIR);
-        let (icon, words) = if copied {
-            (Icon::Check, "Link copied")
-        } else {
-            (Icon::Link, "Copy link")
-        };
-        let button = Button::new(words)
-            .icon(icon)
-            .tone(Tone::Primary)
-            .name("Copy meeting link")
-            .shortcut(Shortcut::Link)
-            .width(180.0);
-        asked.copy_link |= button.show(ui).clicked();
-    });
 }
 
 /// Returns how visible the bars are: they go when nobody touches anything.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Reader<View> ──▶ App ──▶ lobby | meeting ──▶ tiles, bars, notices ──▶ screen
-//!                   │         │         └── connections panel beside
+//!                   │         │         └── connections or people beside
 //!                   │         └── settings panel on top
 //! Commands ◀────────┴── buttons, shortcuts
 //! ```
@@ -19,17 +19,23 @@ mod desk;
 mod devices;
 mod diagnostics;
 mod fields;
+mod fold;
 mod graph;
 mod grid;
 mod icons;
 mod lobby;
 mod meeting;
 mod notices;
+mod pager;
 mod path_card;
+mod people;
+mod protection;
 mod settings;
 mod shortcuts;
+mod stage;
 mod theme;
 mod tile;
+mod tiles;
 mod trial;
 mod video_paint;
 mod viewed;

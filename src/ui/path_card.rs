@@ -5,42 +5,88 @@ use egui::{
 };
 
 use super::{
-    connection_words::{name_of, path_words, quality_word, reason, why_not_better},
+    connection_words::{
+        name_of, path_words, protection_words, quality_word, reason, why_not_better,
+    },
     icons::Icon,
     shortcuts::Shortcut,
     theme::{self, Colour, TOKENS, space},
     widgets::{self, Button},
 };
-use crate::call::{Participant, Quality, Stage};
+use crate::call::{Participant, Protection, Quality, Stage};
 
-/// Tells whether packets go through a relay, where they flow at all.
-pub(super) fn relayed(participant: &Participant) -> Option<bool> {
-    match participant.path.as_str() {
-        "" => None,
-        path => Some(path != "direct"),
+/// How what comes from somebody travels, as its mark shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Straight.
+    Direct,
+    /// Through a relay that passes on what it cannot read.
+    Relayed,
+    /// Through the meeting server, which could see and hear.
+    Server,
+}
+
+impl Way {
+    /// Returns the way of somebody's media, where it flows at all.
+    pub(super) fn of(participant: &Participant) -> Option<Self> {
+        match (participant.protection, participant.path.as_str()) {
+            (Protection::ToTheServer, _) => Some(Self::Server),
+            (Protection::EndToEnd, "") => None,
+            (Protection::EndToEnd, "direct") => Some(Self::Direct),
+            (Protection::EndToEnd, _) => Some(Self::Relayed),
+        }
+    }
+
+    const fn icon(self) -> Icon {
+        match self {
+            Self::Direct => Icon::Direct,
+            Self::Relayed => Icon::Relay,
+            Self::Server => Icon::Server,
+        }
     }
 }
 
-/// Shows the mark with its lower right corner near `corner`. Returns the place it takes, and
-/// whether the figures of this connection are asked for.
-pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> (Rect, bool) {
+/// Shows the mark with its lower right corner near `corner`: reduced to what matters on a small
+/// tile. Returns the place it takes, and whether the figures of this connection are asked for.
+pub(super) fn mark_ui(
+    ui: &mut Ui,
+    corner: Pos2,
+    participant: &Participant,
+    small: bool,
+) -> (Rect, bool) {
     let connected = participant.stage == Stage::Connected;
-    let relayed = relayed(participant);
-    if !connected || (participant.quality == Quality::Unknown && relayed.is_none()) {
+    let way = Way::of(participant);
+    let quality = participant.quality;
+    if !connected || (quality == Quality::Unknown && way.is_none()) {
         return (Rect::from_min_max(corner, corner), false);
     }
-    let width = if relayed.is_some() { 52.0 } else { 32.0 };
-    let size = vec2(width, 28.0);
-    let rect = Rect::from_min_size(corner - size - vec2(space::SMALL, space::SMALL), size);
+    // A connection that is fine needs no bars where there is little room.
+    let bars = !small || matches!(quality, Quality::Fair | Quality::Poor) || way.is_none();
+    let (height, inset) = if small {
+        (24.0, 6.0)
+    } else {
+        (28.0, space::SMALL)
+    };
+    let width = match (bars, way) {
+        (true, Some(_)) => 52.0,
+        (true, None) => 32.0,
+        (false, _) => 26.0,
+    };
+    let size = vec2(width, height);
+    let rect = Rect::from_min_size(corner - size - vec2(inset, inset), size);
     let response = ui.interact(
         rect,
         ui.scope_id().with(("connection", participant.id)),
         Sense::click(),
     );
+    let through = match way {
+        Some(Way::Server) => ", through the meeting server",
+        _ => "",
+    };
     let name = format!(
-        "Connection to {}: {}",
+        "Connection to {}: {}{through}",
         name_of(participant),
-        quality_word(participant.quality)
+        quality_word(quality)
     );
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
     let picture = &TOKENS.picture;
@@ -48,16 +94,18 @@ pub(super) fn mark_ui(ui: &mut Ui, corner: Pos2, participant: &Participant) -> (
     let radius = CornerRadius::same(TOKENS.radius.control - 2);
     ui.painter()
         .rect_filled(rect, radius, picture.shade.opacity(shade));
-    paint_quality(
-        ui,
-        pos2(rect.left() + 16.0, rect.center().y),
-        participant.quality,
-        &Marks::picture(),
-    );
-    if let Some(relayed) = relayed {
-        let icon = if relayed { Icon::Relay } else { Icon::Direct };
-        let at = pos2(rect.right() - 15.0, rect.center().y);
-        widgets::paint_icon(ui.painter(), at, icon, 14.0, picture.text_subdued.into());
+    if bars {
+        let at = pos2(rect.left() + 16.0, rect.center().y);
+        paint_quality(ui, at, quality, &Marks::picture());
+    }
+    if let Some(way) = way {
+        let right = if bars { 15.0 } else { width / 2.0 };
+        let at = pos2(rect.right() - right, rect.center().y);
+        let colour = match way {
+            Way::Server => picture.warning,
+            Way::Direct | Way::Relayed => picture.text_subdued,
+        };
+        widgets::paint_icon(ui.painter(), at, way.icon(), 14.0, colour.into());
     }
     widgets::focus_ring(ui, &response, rect, radius);
     let mut figures = false;
@@ -97,7 +145,7 @@ fn card_ui(ui: &mut Ui, participant: &Participant) -> bool {
     if let Some(size) = participant.received {
         line(format!("Picture {} × {}", size.width, size.height));
     }
-    line("Sound and pictures are encrypted from their computer to yours.".into());
+    line(protection_words(participant.protection).into());
     ui.add_space(space::HAIR);
     let name = format!("Show the figures of {}", name_of(participant));
     let button = Button::new("Show figures")

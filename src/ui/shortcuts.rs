@@ -25,7 +25,15 @@ pub(super) enum Shortcut {
     Settings,
     /// Opens or closes the figures of all connections.
     Connections,
-    /// Closes what is open on top; stops joining.
+    /// Shows everybody alike, or whoever speaks large.
+    Layout,
+    /// Opens or closes the list of people.
+    People,
+    /// Shows the next page of people.
+    NextPage,
+    /// Shows the page before.
+    PreviousPage,
+    /// Closes what is open on top; stops joining; takes a pin off.
     Escape,
 }
 
@@ -48,6 +56,10 @@ impl Shortcut {
             Self::Connections => {
                 KeyboardShortcut::new(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::D)
             }
+            Self::Layout => command(Key::G),
+            Self::People => command(Key::P),
+            Self::NextPage => KeyboardShortcut::new(Modifiers::NONE, Key::PageDown),
+            Self::PreviousPage => KeyboardShortcut::new(Modifiers::NONE, Key::PageUp),
             Self::Escape => KeyboardShortcut::new(Modifiers::NONE, Key::Escape),
         }
     }

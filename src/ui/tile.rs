@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use egui::{
-    Align2, Color32, CornerRadius, Rect, Sense, Stroke, StrokeKind, Ui, WidgetInfo,
+    Align2, Color32, CornerRadius, Popup, Rect, Sense, Stroke, StrokeKind, Ui, WidgetInfo,
     accesskit::Role, pos2, vec2,
 };
 
@@ -34,15 +34,25 @@ const WORDS_WIDTH: f32 = 380.0;
 /// What the name and the marks at the lower edge take.
 const NAME_HEIGHT: f32 = 44.0;
 
+/// What was asked for on a tile.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The figures of the connection to them.
+    pub(super) figures: bool,
+    /// To pin them, or to take the pin off.
+    pub(super) pin: bool,
+}
+
 /// Shows somebody else's tile at `rect`. Marks keep clear of `taken`, where something lies on top.
-/// Returns whether the figures of the connection to them are asked for.
 pub(super) fn participant_ui(
     ui: &mut Ui,
     rect: Rect,
     participant: &Participant,
+    pinned: bool,
     desk: &mut Desk<'_>,
     taken: Option<Rect>,
-) -> bool {
+) -> Answer {
+    let mut answer = Answer::default();
     let name = name_of(participant);
     let picture = participant
         .picture
@@ -50,9 +60,12 @@ pub(super) fn participant_ui(
         .filter(|_| participant.camera)
         .and_then(|picture| desk.pictures.newest(ui.ctx(), picture, rect.width()));
     let words = state_words(ui, participant, picture.as_ref());
-    let response = ui.interact(rect, ui.scope_id().with(participant.id), Sense::hover());
+    let response = ui.interact(rect, ui.scope_id().with(participant.id), Sense::CLICK);
     let words = words.as_deref();
-    response.widget_info(|| WidgetInfo::labeled(Role::Figure, true, describe(participant, words)));
+    response.widget_info(|| {
+        WidgetInfo::labeled(Role::Figure, true, describe(participant, pinned, words))
+    });
+    answer.pin |= response.double_clicked();
 
     paint_person(ui, rect, name, picture.as_ref(), words.is_some(), false);
     if let Some(words) = words {
@@ -62,15 +75,106 @@ pub(super) fn participant_ui(
     let right = taken
         .filter(|taken| taken.intersects(lower_edge(rect)))
         .map_or(rect.right(), |taken| taken.left().max(rect.left() + 96.0));
-    let (marks, figures) = path_card::mark_ui(ui, pos2(right, rect.bottom()), participant);
+    let corner = pos2(right, rect.bottom());
+    let (marks, figures) = path_card::mark_ui(ui, corner, participant, is_small(rect));
+    answer.figures |= figures;
     let room = marks.left() - rect.left() - space::LARGE;
     paint_name(ui, rect, name, !participant.microphone, room);
     outline(ui, &response, rect, participant.speaking);
-    figures
+    answer.pin |= pin_ui(ui, rect, participant, pinned);
+    menu_ui(&response, participant, pinned, &mut answer);
+    answer
 }
 
-/// Shows one's own tile at `rect`.
-pub(super) fn own_ui(ui: &mut Ui, rect: Rect, me: &SelfView, desk: &mut Desk<'_>) {
+/// Tells whether there is room only for what matters most.
+fn is_small(rect: Rect) -> bool {
+    rect.width() < 240.0
+}
+
+/// Shows the pin at the upper right of a tile: always while it holds, otherwise where the pointer
+/// or the keyboard is. Returns whether it was pressed.
+fn pin_ui(ui: &mut Ui, rect: Rect, participant: &Participant, pinned: bool) -> bool {
+    let small = is_small(rect);
+    let (size, inset) = if small {
+        (24.0, 6.0)
+    } else {
+        (28.0, space::SMALL)
+    };
+    let corner = pos2(rect.right() - inset - size, rect.top() + inset);
+    let place = Rect::from_min_size(corner, vec2(size, size));
+    let id = ui.scope_id().with(("pin", participant.id));
+    let response = ui.interact(place, id, Sense::click());
+    let name = pin_words(participant, pinned);
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, pinned, &name));
+    let near = ui.rect_contains_pointer(rect);
+    if pinned || near || response.has_focus() {
+        let picture = &TOKENS.picture;
+        let shade = if response.hovered() { 0.95 } else { 0.8 };
+        let radius = CornerRadius::same(TOKENS.radius.control - 2);
+        ui.painter()
+            .rect_filled(place, radius, picture.shade.opacity(shade));
+        let icon = match pinned && response.hovered() {
+            true => Icon::PinOff,
+            false => Icon::Pin,
+        };
+        let ink = if pinned {
+            picture.text
+        } else {
+            picture.text_subdued
+        };
+        widgets::paint_icon(ui.painter(), place.center(), icon, 14.0, ink.into());
+        widgets::focus_ring(ui, &response, place, radius);
+    }
+    let pressed = response.clicked();
+    widgets::explain(response, &name, None);
+    pressed
+}
+
+/// Returns the words of what pins somebody, or takes the pin off.
+pub(super) fn pin_words(participant: &Participant, pinned: bool) -> String {
+    match pinned {
+        true => format!("Unpin {}", name_of(participant)),
+        false => format!("Pin {}", name_of(participant)),
+    }
+}
+
+/// Shows the menu of a tile on a click of the other button.
+fn menu_ui(
+    response: &egui::Response,
+    participant: &Participant,
+    pinned: bool,
+    answer: &mut Answer,
+) {
+    Popup::context_menu(response)
+        .width(220.0)
+        .accessible_name(name_of(participant).to_owned())
+        .show(|ui| {
+            ui.set_width(220.0);
+            ui.spacing_mut().item_spacing.y = 2.0;
+            let pin = pin_words(participant, pinned);
+            let item = |ui: &mut Ui, words: &str| {
+                widgets::menu_item_ui(ui, words, Role::MenuItem, false).clicked()
+            };
+            if item(ui, &pin) {
+                answer.pin = true;
+                ui.close();
+            }
+            if item(ui, "Show figures") {
+                answer.figures = true;
+                ui.close();
+            }
+        });
+}
+
+/// Shows one's own tile at `rect`. Returns whether it is to be hidden; where it cannot be
+/// (`hideable`), that is not offered.
+pub(super) fn own_ui(
+    ui: &mut Ui,
+    rect: Rect,
+    me: &SelfView,
+    desk: &mut Desk<'_>,
+    hideable: bool,
+) -> bool {
     let picture = me
         .picture
         .as_ref()
@@ -96,6 +200,29 @@ pub(super) fn own_ui(ui: &mut Ui, rect: Rect, me: &SelfView, desk: &mut Desk<'_>
         Stroke::new(1.0, palette.hairline),
         StrokeKind::Inside,
     );
+    hideable && hide_ui(ui, rect)
+}
+
+/// Shows what hides one's own tile at its upper right, where the pointer or the keyboard is.
+/// Returns whether it was pressed.
+fn hide_ui(ui: &mut Ui, rect: Rect) -> bool {
+    let corner = pos2(rect.right() - 6.0 - 24.0, rect.top() + 6.0);
+    let place = Rect::from_min_size(corner, vec2(24.0, 24.0));
+    let response = ui.interact(place, ui.scope_id().with("hide me"), Sense::click());
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Hide yourself"));
+    if ui.rect_contains_pointer(rect) || response.has_focus() {
+        let picture = &TOKENS.picture;
+        let shade = if response.hovered() { 0.95 } else { 0.8 };
+        let radius = CornerRadius::same(TOKENS.radius.control - 2);
+        ui.painter()
+            .rect_filled(place, radius, picture.shade.opacity(shade));
+        let ink = picture.text_subdued.into();
+        widgets::paint_icon(ui.painter(), place.center(), Icon::Close, 14.0, ink);
+        widgets::focus_ring(ui, &response, place, radius);
+    }
+    let pressed = response.clicked();
+    widgets::explain(response, "Hide yourself; the others go on seeing you", None);
+    pressed
 }
 
 /// Paints a person's ground, and their picture or initials.
@@ -132,8 +259,11 @@ pub(super) fn paint_person(
     );
 }
 
-fn describe(participant: &Participant, words: Option<&str>) -> String {
+fn describe(participant: &Participant, pinned: bool, words: Option<&str>) -> String {
     let mut parts = vec![name_of(participant).to_owned()];
+    if pinned {
+        parts.push("pinned".into());
+    }
     if !participant.camera {
         parts.push("camera off".into());
     }
@@ -187,17 +317,22 @@ fn state_words(
 }
 
 /// Paints words on a soft shade, `below` the centre by that share of the height, or higher where
-/// they would lie on the name, and beside `taken`.
+/// they would lie on the name, and beside `taken`. On a small tile as much as two lines hold.
 fn paint_words(ui: &Ui, rect: Rect, words: &str, below: f32, taken: Option<Rect>) {
     let picture = &TOKENS.picture;
     let lay_out = |room: Rect| {
-        let mut job = egui::text::LayoutJob::simple(
-            words.to_owned(),
-            theme::body(),
-            picture.text.into(),
-            (room.width() - 2.0 * space::WIDE).min(WORDS_WIDTH),
-        );
+        let small = room.height() < 180.0;
+        let (font, beside) = match small {
+            true => (theme::small(), 2.0 * space::MEDIUM),
+            false => (theme::body(), 2.0 * space::WIDE),
+        };
+        let width = (room.width() - beside).min(WORDS_WIDTH);
+        let ink = picture.text.into();
+        let mut job = egui::text::LayoutJob::simple(words.to_owned(), font, ink, width);
         job.halign = egui::Align::Center;
+        if small {
+            job.wrap.max_rows = 2;
+        }
         let galley = ui.painter().layout_job(job);
         let size = galley.size() + vec2(2.0 * space::MEDIUM, space::MEDIUM);
         let lowest = room.bottom() - NAME_HEIGHT - size.y / 2.0;
@@ -229,11 +364,17 @@ fn paint_name(ui: &Ui, rect: Rect, name: &str, muted: bool, room: f32) {
     } else {
         theme::small_strong()
     };
-    let mut job =
-        egui::text::LayoutJob::simple_singleline(name.to_owned(), font, picture.text.into());
     let room = (room - 2.0 * space::SMALL - icon).max(16.0);
-    job.wrap = egui::text::TextWrapping::truncate_at_width(room);
-    let galley = ui.painter().layout_job(job);
+    let lay_out = |name: String| {
+        let ink = picture.text.into();
+        let mut job = egui::text::LayoutJob::simple_singleline(name, font.clone(), ink);
+        job.wrap = egui::text::TextWrapping::truncate_at_width(room);
+        ui.painter().layout_job(job)
+    };
+    let mut galley = lay_out(name.to_owned());
+    if galley.elided {
+        galley = lay_out(shortened(name));
+    }
     let size = vec2(galley.size().x + icon + 2.0 * space::SMALL, height);
     let corner = pos2(rect.left() + inset, rect.bottom() - inset - height);
     let ground = Rect::from_min_size(corner, size);
@@ -257,6 +398,16 @@ fn paint_name(ui: &Ui, rect: Rect, name: &str, muted: bool, room: f32) {
         galley.size(),
     );
     ui.painter().galley(at.min, galley, picture.text.into());
+}
+
+/// Returns a name with its last part cut to an initial: "Ada L."
+fn shortened(name: &str) -> String {
+    let mut parts = name.split_whitespace();
+    let first = parts.next().unwrap_or_default();
+    match parts.next_back().and_then(|last| last.chars().next()) {
+        Some(initial) => format!("{first} {initial}."),
+        None => name.to_owned(),
+    }
 }
 
 /// Where names and marks lie.

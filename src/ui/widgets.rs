@@ -320,6 +320,32 @@ pub(super) fn segments_ui<T: Copy + PartialEq>(
     clicked
 }
 
+/// Shows a line of a menu, with a tick where it is the present choice, or on.
+pub(super) fn menu_item_ui(ui: &mut Ui, label: &str, role: Role, selected: bool) -> Response {
+    let palette = theme::palette(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 34.0), Sense::click());
+    response.widget_info(|| WidgetInfo::selected(role, ui.is_enabled(), selected, label));
+    let radius = CornerRadius::same(TOKENS.radius.control - 2);
+    if response.hovered() || response.has_focus() {
+        ui.painter().rect_filled(rect, radius, palette.control);
+    }
+    if selected {
+        let at = pos2(rect.left() + 16.0, rect.center().y);
+        paint_icon(ui.painter(), at, Icon::Check, 15.0, palette.accent.into());
+    }
+    let mut job = egui::text::LayoutJob::simple_singleline(
+        label.to_owned(),
+        theme::body(),
+        palette.text.into(),
+    );
+    job.wrap = egui::text::TextWrapping::truncate_at_width(rect.width() - 44.0);
+    let galley = ui.painter().layout_job(job);
+    let at =
+        Align2::LEFT_CENTER.anchor_size(pos2(rect.left() + 34.0, rect.center().y), galley.size());
+    ui.painter().galley(at.min, galley, palette.text.into());
+    response
+}
+
 /// Paints an icon centred at a point.
 pub(super) fn paint_icon(
     painter: &egui::Painter,

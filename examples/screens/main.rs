@@ -1,5 +1,11 @@
 //! Opens any screen with hand-made people, so that the look can be judged without a call:
-//! `cargo run --example screens -- call3 light`. Without arguments it lists what there is.
+//! `cargo run --example screens -- call3 light`. Without arguments it lists what there is. A call
+//! has any number of people: `call49`, `call200 speaker relayed`. With `measure` it says once a
+//! second how often it was painted, and what that cost.
+
+mod crowd;
+mod film;
+mod measure;
 
 use std::{
     process::ExitCode,
@@ -10,14 +16,14 @@ use std::{
 use nonstop::{
     call::{
         Attempt, CallView, Cause, Commands, DeviceLists, History, Joining, LobbyView, Mark, Notice,
-        NoticeAction, NoticeKind, NoticeLevel, Obstacle, Participant, PauseReason, Picture,
+        NoticeAction, NoticeKind, NoticeLevel, Obstacle, Participant, PauseReason,
         Protection, Quality, Sample, Screen, SelfView, Side, Stage, TrialStep, TrialView, Trying,
         View,
     },
     clock,
-    config::{Appearance, RecentMeeting, Settings},
+    config::{Appearance, Layout, RecentMeeting, Settings},
     latest::Latest,
-    media::{Size, VideoFrame},
+    media::Size,
     ui,
 };
 use nonstop_rate::Bitrate;
@@ -25,23 +31,29 @@ use nonstop_rate::Bitrate;
 const SCREENS: &str = "lobby lobby-new lobby-off lobby-joining lobby-notices trial trial-running \
     call-connecting call-relayed \
     call1 call2 call3 call4 call5 call-avatars call-trouble call-server call-slow notices settings \
-    connections2 connections5";
+    connections2 connections5 call6 call12 call25 call49 call200";
 const LINK: &str = "https://meet.example.org/standup#AAAAAAAAAAAAAAAAAAAAAA";
 const NAMES: [&str; 4] = ["Ada Lovelace", "Grace Hopper", "Katherine", "Hedy Lamarr"];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let light = words.iter().any(|word| word == "light");
-    let Some(screen) = words.iter().find(|word| *word != "light") else {
-        println!("screens: {SCREENS}\nadd: light");
+    let has = |word: &str| words.iter().any(|other| other == word);
+    let Some(screen) = words.first() else {
+        println!("screens: {SCREENS}\nadd: light speaker relayed measure");
         return ExitCode::FAILURE;
     };
     let Some(mut view) = view(screen) else {
         println!("no such screen; there are: {SCREENS}");
         return ExitCode::FAILURE;
     };
-    if light {
+    if has("light") {
         view.settings.appearance = Appearance::Light;
+    }
+    if has("speaker") {
+        view.settings.layout = Layout::Speaker;
+    }
+    if has("relayed") {
+        relay(&mut view);
     }
     let (commands, _arrived) = Commands::channel();
     let mailbox = Latest::with(view.clone());
@@ -53,13 +65,22 @@ fn main() -> ExitCode {
             let voice = (phase * 3.0).sin() * (phase * 8.1).sin();
             view.me.level = voice.abs() * 0.6;
             if let Screen::Call(call) = &mut view.screen {
+                let others = call.participants.len();
                 for (index, person) in call.participants.iter_mut().enumerate() {
-                    person.speaking = (phase / 3.0) as usize % 4 == index;
+                    let turn = (phase / 4.0) as usize * 7 % others.max(1);
+                    let speaking = turn == index;
+                    if person.speaking != speaking {
+                        person.speaking = speaking;
+                        person.spoke_at = Some(clock::now());
+                    }
                 }
             }
             mailbox.set(view.clone());
         }
     });
+    if has("measure") {
+        return measure::run(reader, commands);
+    }
     let shown = match screen.as_str() {
         "settings" => ui::run_with_settings(reader, commands),
         "connections2" | "connections5" => ui::run_with_connections(reader, commands),
@@ -78,7 +99,7 @@ fn view(screen: &str) -> Option<View> {
     let mut view = View {
         me: SelfView {
             name: "Emmy Noether".into(),
-            picture: Some(film(0)),
+            picture: Some(film::film(0)),
             microphone: true,
             camera: true,
             level: 0.3,
@@ -220,9 +241,33 @@ fn view(screen: &str) -> Option<View> {
                 call.reconnecting_since = Some(ago(clock::now(), 2));
             }
         }
-        _ => return None,
+        other => view.screen = large_call(other)?,
     }
     Some(view)
+}
+
+/// Makes a call of that many people: "call49".
+fn large_call(screen: &str) -> Option<Screen> {
+    let people: usize = screen.strip_prefix("call")?.parse().ok()?;
+    let Screen::Call(call) = call(0) else {
+        return None;
+    };
+    let participants = crowd::crowd(people.saturating_sub(1).min(999));
+    Some(Screen::Call(CallView {
+        participants,
+        ..call
+    }))
+}
+
+/// Lets all media but that of the first come through the meeting server.
+fn relay(view: &mut View) {
+    if let Screen::Call(call) = &mut view.screen {
+        call.protection = Protection::ToTheServer;
+        for person in call.participants.iter_mut().skip(1) {
+            person.path = "relay".into();
+            person.protection = Protection::ToTheServer;
+        }
+    }
 }
 
 /// Makes a connection test that has found UDP blocked, or is on the way to it.
@@ -282,7 +327,7 @@ fn call(others: usize) -> Screen {
         .map(|(index, name)| Participant {
             id: index as u64,
             name: name.into(),
-            picture: Some(film(index as u64 + 1)),
+            picture: Some(film::film(index as u64 + 1)),
             microphone: index != 1,
             camera: true,
             level: 0.0,
@@ -394,79 +439,4 @@ fn notices() -> Vec<Notice> {
             &[],
         ),
     ]
-}
-
-/// Makes moving pictures: somebody in front of a coloured wall, 25 times a second.
-fn film(seed: u64) -> Picture {
-    let frames = Latest::new();
-    let reader = frames.reader();
-    thread::spawn(move || {
-        loop {
-            frames.set(frame(seed, clock::now()));
-            thread::sleep(Duration::from_millis(40));
-        }
-    });
-    Picture {
-        stream: seed + 1,
-        frames: reader,
-    }
-}
-
-fn frame(seed: u64, now: Instant) -> VideoFrame {
-    let size = Size::new(1280, 720);
-    let time = clock::since_start().as_secs_f32() + seed as f32 * 1.7;
-    let (wide, high) = (size.width as usize, size.height as usize);
-    let head = (
-        640.0 + 24.0 * (time * 0.9).sin(),
-        300.0 + 10.0 * (time * 1.7).sin(),
-    );
-    let mut planes = Vec::with_capacity(VideoFrame::bytes_for(size));
-    for y in 0..high {
-        for x in 0..wide {
-            let wall = 70.0 + 60.0 * (x as f32 / wide as f32) - 24.0 * (y as f32 / high as f32);
-            planes.push(match part(x as f32, y as f32, head) {
-                Part::Wall => wall as u8,
-                Part::Head => 168,
-                Part::Hair => 38,
-                Part::Body => 58 + 22 * (seed % 4) as u8,
-            });
-        }
-    }
-    let hues = [(150, 110), (118, 120), (134, 150), (110, 142), (142, 122)];
-    let (u, v) = hues[seed as usize % hues.len()];
-    for chroma in [(u, 112, 124), (v, 154, 132)] {
-        for y in (0..high).step_by(2) {
-            for x in (0..wide).step_by(2) {
-                planes.push(match part(x as f32, y as f32, head) {
-                    Part::Wall => chroma.0,
-                    Part::Head => chroma.1,
-                    Part::Hair => chroma.2,
-                    Part::Body => 255 - chroma.0,
-                });
-            }
-        }
-    }
-    VideoFrame::new(size, planes, now)
-}
-
-enum Part {
-    Wall,
-    Head,
-    Hair,
-    Body,
-}
-
-fn part(x: f32, y: f32, head: (f32, f32)) -> Part {
-    let oval = |cx: f32, cy: f32, rx: f32, ry: f32| {
-        ((x - cx) / rx).powi(2) + ((y - cy) / ry).powi(2) < 1.0
-    };
-    if oval(head.0, head.1 + 14.0, 92.0, 118.0) {
-        Part::Head
-    } else if oval(head.0, head.1 - 16.0, 112.0, 132.0) {
-        Part::Hair
-    } else if oval(640.0, 760.0, 270.0, 300.0) {
-        Part::Body
-    } else {
-        Part::Wall
-    }
 }
