@@ -59,7 +59,7 @@ pub(crate) fn crowd(others: usize) -> Vec<Participant> {
 fn somebody(id: u64, others: usize) -> Participant {
     let camera = match others {
         0..60 => id % 8 != 5,
-        _ => id % 3 == 0,
+        _ => id.is_multiple_of(3),
     };
     let first = FIRST[id as usize % FIRST.len()];
     let last = LAST[(id as usize * 3 + id as usize / 20) % LAST.len()];

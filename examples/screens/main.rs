@@ -16,9 +16,8 @@ use std::{
 use nonstop::{
     call::{
         Attempt, CallView, Cause, Commands, DeviceLists, History, Joining, LobbyView, Mark, Notice,
-        NoticeAction, NoticeKind, NoticeLevel, Obstacle, Participant, PauseReason,
-        Protection, Quality, Sample, Screen, SelfView, Side, Stage, TrialStep, TrialView, Trying,
-        View,
+        NoticeAction, NoticeKind, NoticeLevel, Obstacle, Participant, PauseReason, Protection,
+        Quality, Sample, Screen, SelfView, Side, Stage, TrialStep, TrialView, Trying, View,
     },
     clock,
     config::{Appearance, Layout, RecentMeeting, Settings},

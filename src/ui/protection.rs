@@ -15,10 +15,16 @@ use super::{
 use crate::call::{CallView, Protection};
 
 /// The line, from whole to short: the first that there is room for.
-const LINES: [&str; 3] = [
+const WHOLE: [&str; 3] = [
     "This call goes through the meeting server: encrypted on the way to it and from it, not from end to end",
     "Through the meeting server: not encrypted from end to end",
     "Not encrypted from end to end",
+];
+/// The line where something goes straight all the same.
+const PARTLY: [&str; 3] = [
+    "Some of this call goes through the meeting server: encrypted on the way to it and from it, not from end to end",
+    "Partly through the meeting server: not all is encrypted from end to end",
+    "Not all is encrypted from end to end",
 ];
 /// What it means.
 const MEANING: &str = "The meeting server could see and hear what passes through it.";
@@ -33,6 +39,8 @@ const BESIDE: f32 = 270.0;
 /// The line, laid out.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// The whole of it.
+    said: &'static str,
     galley: Arc<Galley>,
     /// Whether it stands in the top bar, between what is at its sides.
     pub(super) in_bar: bool,
@@ -48,19 +56,27 @@ pub(super) fn line(ui: &Ui, width: f32, call: &CallView) -> Option<Line> {
         ui.painter()
             .layout_no_wrap(words.to_owned(), theme::small(), palette.text.into())
     };
-    let whole = lay_out(LINES[0]);
+    let ways: Vec<Way> = call.participants.iter().filter_map(Way::of).collect();
+    let lines = match ways.iter().all(|way| *way == Way::Server) {
+        true => WHOLE,
+        false => PARTLY,
+    };
+    let said = lines[0];
+    let whole = lay_out(said);
     if whole.size().x + MARK <= width - 2.0 * BESIDE {
         let in_bar = true;
         return Some(Line {
+            said,
             galley: whole,
             in_bar,
         });
     }
     let room = width - 2.0 * space::LARGE - MARK;
     let fits = |galley: &Arc<Galley>| galley.size().x <= room;
-    let galley = LINES.iter().map(|words| lay_out(words)).find(fits);
+    let galley = lines.iter().map(|words| lay_out(words)).find(fits);
     Some(Line {
-        galley: galley.unwrap_or_else(|| lay_out(LINES[2])),
+        said,
+        galley: galley.unwrap_or_else(|| lay_out(lines[2])),
         in_bar: false,
     })
 }
@@ -72,8 +88,7 @@ pub(super) fn line_ui(ui: &mut Ui, rect: Rect, line: Line) {
     let place = Rect::from_center_size(rect.center(), size);
     let id = ui.scope_id().with("protection");
     let response = ui.interact(place, id, Sense::hover());
-    response
-        .widget_info(|| WidgetInfo::labeled(accesskit::Role::Status, true, LINES[0].to_owned()));
+    response.widget_info(|| WidgetInfo::labeled(accesskit::Role::Status, true, line.said));
     ui.ctx().accesskit_node_builder(response.id, |node| {
         node.set_live(accesskit::Live::Polite);
     });
@@ -85,14 +100,13 @@ pub(super) fn line_ui(ui: &mut Ui, rect: Rect, line: Line) {
     widgets::explain(response, MEANING, None);
 }
 
-/// Shows how everybody is reached, and how that is protected, in a word with a mark.
+/// Shows with a lock and a word how everybody is reached, unless there is a line to say about it.
 pub(super) fn mark_ui(ui: &mut Ui, call: &CallView) {
+    if call.protection != Protection::EndToEnd {
+        return;
+    }
     let palette = theme::palette(ui);
     let (word, explanation) = words(call);
-    let (icon, ink) = match call.protection {
-        Protection::EndToEnd => (Icon::Lock, palette.text_subdued),
-        Protection::ToTheServer => (Icon::Server, palette.warning),
-    };
     let group = UiBuilder::new().layout(Layout::right_to_left(Align::Center));
     let response = ui
         .scope_builder(group, |ui| {
@@ -104,7 +118,8 @@ pub(super) fn mark_ui(ui: &mut Ui, call: &CallView) {
                 ui.label(words);
             }
             let (mark, _) = ui.allocate_exact_size(vec2(16.0, 20.0), Sense::hover());
-            widgets::paint_icon(ui.painter(), mark.center(), icon, 14.0, ink.into());
+            let ink = palette.text_subdued.into();
+            widgets::paint_icon(ui.painter(), mark.center(), Icon::Lock, 14.0, ink);
         })
         .response;
     widgets::explain(response, &explanation, None);
@@ -112,17 +127,11 @@ pub(super) fn mark_ui(ui: &mut Ui, call: &CallView) {
 
 /// Returns a word for the ways in use, and what it means.
 fn words(call: &CallView) -> (&'static str, String) {
-    let ways: Vec<Way> = call.participants.iter().filter_map(Way::of).collect();
-    let all = |way| ways.iter().all(|one| *one == way);
-    let any = |way| ways.contains(&way);
-    if call.protection == Protection::ToTheServer {
-        let word = match all(Way::Server) {
-            true => "through the server",
-            false => "partly through the server",
-        };
-        let explanation = "Sound and pictures go through the meeting server, of some or of all: encrypted on the way to it and from it, not from end to end. The server could see and hear them.";
-        return (word, explanation.into());
-    }
+    let any = |way| {
+        call.participants
+            .iter()
+            .any(|one| Way::of(one) == Some(way))
+    };
     let (word, ending) = match (any(Way::Direct), any(Way::Relayed)) {
         (false, false) => ("", ""),
         (true, false) => ("direct", " They go straight to everybody."),
@@ -146,10 +155,12 @@ mod tests {
 
     #[test]
     fn no_line_claims_more_than_there_is_and_each_is_shorter() {
-        for line in LINES {
+        for line in WHOLE.into_iter().chain(PARTLY) {
             assert!(line.to_lowercase().contains("from end to end"), "{line}");
             assert!(line.to_lowercase().contains("not "), "{line}");
         }
-        assert!(LINES.windows(2).all(|pair| pair[1].len() < pair[0].len()));
+        for lines in [WHOLE, PARTLY] {
+            assert!(lines.windows(2).all(|pair| pair[1].len() < pair[0].len()));
+        }
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn participant_ui(
     let room = marks.left() - rect.left() - space::LARGE;
     paint_name(ui, rect, name, !participant.microphone, room);
     outline(ui, &response, rect, participant.speaking);
-    answer.pin |= pin_ui(ui, rect, participant, pinned);
+    answer.pin |= pin_ui(ui, rect, participant, pinned, taken);
     menu_ui(&response, participant, pinned, &mut answer);
     answer
 }
@@ -91,9 +91,15 @@ fn is_small(rect: Rect) -> bool {
     rect.width() < 240.0
 }
 
-/// Shows the pin at the upper right of a tile: always while it holds, otherwise where the pointer
-/// or the keyboard is. Returns whether it was pressed.
-fn pin_ui(ui: &mut Ui, rect: Rect, participant: &Participant, pinned: bool) -> bool {
+/// Shows the pin at the upper right of a tile, or at the left where the right is taken: always
+/// while it holds, otherwise where the pointer or the keyboard is. Returns whether it was pressed.
+fn pin_ui(
+    ui: &mut Ui,
+    rect: Rect,
+    participant: &Participant,
+    pinned: bool,
+    taken: Option<Rect>,
+) -> bool {
     let small = is_small(rect);
     let (size, inset) = if small {
         (24.0, 6.0)
@@ -101,7 +107,10 @@ fn pin_ui(ui: &mut Ui, rect: Rect, participant: &Participant, pinned: bool) -> b
         (28.0, space::SMALL)
     };
     let corner = pos2(rect.right() - inset - size, rect.top() + inset);
-    let place = Rect::from_min_size(corner, vec2(size, size));
+    let mut place = Rect::from_min_size(corner, vec2(size, size));
+    if taken.is_some_and(|taken| taken.intersects(place)) {
+        place = place.translate(vec2(rect.left() + inset - place.left(), 0.0));
+    }
     let id = ui.scope_id().with(("pin", participant.id));
     let response = ui.interact(place, id, Sense::click());
     let name = pin_words(participant, pinned);

@@ -12,6 +12,8 @@ use super::{
     theme::{self, Colour, TOKENS, space},
 };
 
+/// The widest that a tooltip becomes before it takes another line.
+const TIP_WIDTH: f32 = 320.0;
 /// Height of buttons and fields.
 pub(super) const CONTROL_HEIGHT: f32 = 40.0;
 
@@ -379,6 +381,11 @@ pub(super) fn explain(response: Response, words: &str, shortcut: Option<Shortcut
         return response;
     }
     response.on_hover_ui(|ui| {
+        if shortcut.is_none() {
+            ui.set_max_width(TIP_WIDTH);
+            ui.label(egui::RichText::new(words).font(theme::small()));
+            return;
+        }
         ui.horizontal(|ui| {
             ui.spacing_mut().item_spacing.x = space::SMALL;
             if !words.is_empty() {

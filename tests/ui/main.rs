@@ -2,6 +2,7 @@
 //! control by its accessible name, and the commands that come out.
 
 mod connections;
+mod crowd;
 mod scene;
 mod trial;
 
@@ -540,8 +541,12 @@ fn the_accessible_tree_of_a_call_reads_from_people_to_controls() {
     let expected = [
         "Figure Ada Lovelace",
         "Button Connection to Ada Lovelace: good",
+        "Button Pin Ada Lovelace",
         "Figure You",
+        "Button Hide yourself",
         "Button Full screen",
+        "Button Layout",
+        "Button People",
         "Button Turn microphone off",
         "Button Choose microphone",
         "Button Turn camera off",

@@ -27,8 +27,16 @@ pub(super) struct Room {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Gallery,
-    /// One large in the first area, the strip in the second.
-    OneLarge(Rect, Rect),
+    /// One large in the first area, the others in the strip.
+    OneLarge(Rect, Strip),
+}
+
+/// Where the others are beside a large one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Strip {
+    area: Rect,
+    /// Whether they stand one below the other.
+    column: bool,
 }
 
 /// Where one's own tile goes.
@@ -86,10 +94,22 @@ impl Room {
         let top = top.with_max_y(top.bottom() - gap);
         let size = |part: Rect| part.width().min(part.height() * ASPECT);
         let (large, strip) = match size(left) >= size(top) {
-            true => (left, right),
-            false => (top, bottom),
+            true => (
+                left,
+                Strip {
+                    area: right,
+                    column: true,
+                },
+            ),
+            false => (
+                top,
+                Strip {
+                    area: bottom,
+                    column: false,
+                },
+            ),
         };
-        let whole = strip_capacity(strip, gap);
+        let whole = strip.capacity(gap);
         let own = match own {
             false => Own::Hidden,
             true if whole < 2 => Own::Corner,
@@ -112,7 +132,7 @@ impl Room {
             Kind::Gallery => (None, grid::layout(self.area, shown + among, self.gap)),
             Kind::OneLarge(large, strip) => {
                 let large = grid::layout(large, 1, self.gap).pop();
-                (large, strip_layout(strip, shown + among, self.gap))
+                (large, strip.layout(shown + among, self.gap))
             }
         };
         let own = match self.own {
@@ -132,32 +152,35 @@ impl Room {
     }
 }
 
-/// The size of a tile in a strip, which lies along its longer side.
-fn strip_tile(strip: Rect) -> Vec2 {
-    match strip.height() >= strip.width() {
-        true => vec2(strip.width(), strip.width() / ASPECT),
-        false => vec2(strip.height() * ASPECT, strip.height()),
+impl Strip {
+    fn tile(&self) -> Vec2 {
+        let width = self.area.width().min(self.area.height() * ASPECT);
+        vec2(width, width / ASPECT)
     }
-}
 
-fn strip_capacity(strip: Rect, gap: f32) -> usize {
-    let tile = strip_tile(strip) + Vec2::splat(gap);
-    let fit = (strip.size() + Vec2::splat(gap) + Vec2::splat(0.5)) / tile;
-    fit.x.max(fit.y).max(1.0) as usize
-}
+    /// From one tile to the next.
+    fn step(&self, gap: f32) -> Vec2 {
+        match self.column {
+            true => vec2(0.0, self.tile().y + gap),
+            false => vec2(self.tile().x + gap, 0.0),
+        }
+    }
 
-/// Returns the places of `count` tiles in a strip, in its middle.
-fn strip_layout(strip: Rect, count: usize, gap: f32) -> Vec<Rect> {
-    let tile = strip_tile(strip);
-    let step = match strip.height() >= strip.width() {
-        true => vec2(0.0, tile.y + gap),
-        false => vec2(tile.x + gap, 0.0),
-    };
-    let whole = tile + step * count.saturating_sub(1) as f32;
-    let corner = strip.center() - whole / 2.0;
-    (0..count)
-        .map(|index| Rect::from_min_size(corner + step * index as f32, tile))
-        .collect()
+    fn capacity(&self, gap: f32) -> usize {
+        let along = |size: Vec2| if self.column { size.y } else { size.x };
+        let fit = (along(self.area.size()) + gap + 0.5) / along(self.step(gap));
+        fit.max(1.0) as usize
+    }
+
+    /// Returns the places of `count` tiles, in the middle.
+    fn layout(&self, count: usize, gap: f32) -> Vec<Rect> {
+        let (tile, step) = (self.tile(), self.step(gap));
+        let whole = tile + step * count.saturating_sub(1) as f32;
+        let corner = self.area.center() - whole / 2.0;
+        (0..count)
+            .map(|index| Rect::from_min_size(corner + step * index as f32, tile))
+            .collect()
+    }
 }
 
 #[cfg(test)]
