@@ -15,15 +15,18 @@ mod bucket;
 mod clock;
 mod config;
 mod connection;
+mod datagrams;
 mod doors;
 mod http;
 mod ice;
 mod listener;
+mod nap;
 mod outbox;
 mod pages;
 mod reception;
 mod rooms;
 mod server;
+mod slab;
 mod tls;
 mod turn;
 

@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, net::IpAddr, time::Instant};
 
-use super::{
-    config::TurnLimits,
+use super::config::TurnLimits;
+use crate::{
+    bucket::Bucket,
+    doors::network,
     slab::{Key, Slab},
 };
-use crate::{bucket::Bucket, doors::network};
 
 /// The books: who has how many allocations, and how many bytes may still pass.
 #[derive(Debug)]

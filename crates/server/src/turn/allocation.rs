@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::slab::Key;
+use crate::slab::Key;
 
 /// How long a permission lasts (RFC 8656 section 9).
 const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);

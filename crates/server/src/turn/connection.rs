@@ -15,9 +15,9 @@ use super::{
     allocation::{Client, Way},
     frames::{self, LONGEST, LONGEST_OF_STRANGER},
     stream::{Stream, Tls},
-    thread::{SLOT, Shared, World},
+    thread::{Shared, World},
 };
-use crate::{clock, doors::Pass};
+use crate::{clock, datagrams::SLOT, doors::Pass};
 
 /// A connection on which TURN is spoken.
 pub(crate) struct Arrival {

@@ -23,6 +23,8 @@ use stun_types::{
 };
 use turn_types::{attribute::Data, message::SEND};
 
+use crate::slab::{Key, Slab};
+
 use super::{
     accounts::{Accounts, Direction},
     allocation::{Allocation, Client, Family, Reach, Relay},
@@ -30,7 +32,6 @@ use super::{
     message::{self, Answer, CHANNELS, IndicationHead},
     nonces::Nonces,
     peers::PeerPolicy,
-    slab::{Key, Slab},
 };
 
 /// What time it is, by both clocks.

@@ -24,12 +24,9 @@ mod credentials;
 mod frames;
 mod machine;
 mod message;
-mod nap;
 mod nonces;
 mod peers;
 mod requests;
-mod slab;
-mod socket;
 mod stream;
 mod thread;
 mod wires;
@@ -40,10 +37,12 @@ pub(crate) use credentials::password;
 pub(crate) use frames::begins_turn;
 pub(crate) use thread::{Arrivals, Turn};
 
+use crate::datagrams;
+
 /// Opens a socket for clients.
 ///
 /// # Errors
 /// Fails if the address is in use, or is not this computer's.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<UdpSocket> {
-    socket::open(address, socket::LISTENER_BUFFER)
+    datagrams::open(address, datagrams::LISTENER_BUFFER)
 }

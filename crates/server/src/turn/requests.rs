@@ -20,12 +20,13 @@ use turn_types::{
     message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH},
 };
 
+use crate::slab::Key;
+
 use super::{
     allocation::{Allocation, Client, Family, Reach, Relay, Relayed},
     credentials::Claim,
     machine::{Machine, Now, Outlet},
     message::{self, Answer, CHANNELS, Refusal},
-    slab::Key,
 };
 
 /// In which name passwords are asked for.

@@ -2,8 +2,7 @@
 
 use std::{
     cell::RefCell,
-    fmt,
-    io::{self, IoSliceMut},
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     ops::RangeInclusive,
     rc::{Rc, Weak},
@@ -26,11 +25,13 @@ use super::{
     config::TurnConfig,
     connection::{Arrival, take_over},
     machine::{Machine, Now, Seed},
-    nap::Naps,
-    socket::{Datagrams, Read},
     wires::{self, ListenerSocket, Wires},
 };
-use crate::clock;
+use crate::{
+    clock,
+    datagrams::{Datagrams, Read, SLOT, receive},
+    nap::Naps,
+};
 
 type Ports = RangeInclusive<u16>;
 
@@ -38,9 +39,6 @@ type Ports = RangeInclusive<u16>;
 const BATCH: usize = quinn_udp::BATCH_SIZE;
 /// The same for a relay socket, which has the packets of one client: a video frame and some sound.
 const RELAY_BATCH: usize = 8;
-/// Room for one of them, or for many that the system put together. Not a power of two, so that
-/// all of them are not in the same lines of the cache.
-pub(super) const SLOT: usize = 65_536 + 512;
 /// How many connections may wait to be taken over. Beyond that they wait in the listener.
 const ARRIVALS: usize = 64;
 /// How often deadlines and stuck connections are looked for.
@@ -343,19 +341,6 @@ impl World {
         }
         self.finish();
     }
-}
-
-/// Reads as many datagrams as there are room for into the slots of `scratch`.
-fn receive<const MOST: usize>(
-    state: &UdpSocketState,
-    socket: UdpSockRef<'_>,
-    scratch: &mut [u8],
-    meta: &mut [RecvMeta; MOST],
-) -> io::Result<usize> {
-    let mut slots = scratch.chunks_mut(SLOT);
-    let mut slots: [IoSliceMut<'_>; MOST] =
-        std::array::from_fn(|_| IoSliceMut::new(slots.next().unwrap_or_default()));
-    state.recv(socket, &mut slots, meta)
 }
 
 /// Returns how many files the system lets this program have open, where it can be told.

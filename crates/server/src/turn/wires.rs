@@ -9,15 +9,16 @@ use std::{
     time::Instant,
 };
 
-use quinn_udp::{Transmit, UdpSocketState};
+use quinn_udp::UdpSocketState;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
+
+use crate::datagrams::{self, Datagrams, Segments};
 
 use super::{
     allocation::{Client, Relay, Way},
     bundles::{Bundle, Bundles, Exit},
     machine::Outlet,
-    socket::{self, Datagrams},
     stream::Stream,
 };
 
@@ -142,18 +143,17 @@ impl Wires {
     fn send(&self, bundle: &Bundle) -> io::Result<()> {
         match bundle.exit {
             Exit::Relay(relay) => match self.relays.get(&relay) {
-                Some(open) => send(&open.socket, &self.plain, bundle, None),
+                Some(open) => {
+                    let from = None;
+                    datagrams::send(&open.socket, &self.plain, &segments(bundle, from))
+                }
                 None => Ok(()),
             },
             Exit::Listener(number, local) => match self.listeners.get(usize::from(number)) {
                 Some(listener) => {
                     let any = listener.address.ip().is_unspecified();
-                    send(
-                        &listener.socket,
-                        &listener.state,
-                        bundle,
-                        any.then_some(local),
-                    )
+                    let segments = segments(bundle, any.then_some(local));
+                    datagrams::send(&listener.socket, &listener.state, &segments)
                 }
                 None => Ok(()),
             },
@@ -161,39 +161,14 @@ impl Wires {
     }
 }
 
-/// Sends a bundle, one datagram after the other if the system does not take it whole.
-fn send(
-    socket: &Datagrams,
-    state: &UdpSocketState,
-    bundle: &Bundle,
-    from: Option<IpAddr>,
-) -> io::Result<()> {
-    let Bundle {
-        to, bytes, length, ..
-    } = bundle;
-    if bundle.datagrams == 1 && from.is_none() {
-        return socket.sender().send_to(bytes, &(*to).into()).map(|_| ());
+fn segments(bundle: &Bundle, from: Option<IpAddr>) -> Segments<'_> {
+    Segments {
+        to: bundle.to,
+        from,
+        bytes: &bundle.bytes,
+        length: bundle.length,
+        datagrams: bundle.datagrams,
     }
-    let transmit = |contents, segment_size| Transmit {
-        destination: *to,
-        ecn: None,
-        contents,
-        segment_size,
-        src_ip: from,
-    };
-    let whole = bundle.datagrams == 1 || state.max_gso_segments() >= bundle.datagrams;
-    if whole {
-        let sent = state.try_send(socket.batch_sender(), &transmit(bytes, Some(*length)));
-        match sent {
-            // Not every network card and tunnel can cut bundles; then the state knows by now.
-            Err(cause) if bundle.datagrams > 1 && cause.kind() != io::ErrorKind::WouldBlock => {}
-            sent => return sent,
-        }
-    }
-    for contents in bytes.chunks((*length).max(1)) {
-        state.try_send(socket.batch_sender(), &transmit(contents, None))?;
-    }
-    Ok(())
 }
 
 impl Outlet for Wires {
@@ -202,7 +177,7 @@ impl Outlet for Wires {
         for _ in 0..ATTEMPTS {
             let port = random_port(&self.ports, even)?;
             let wanted = SocketAddr::new(address, port);
-            match socket::open(wanted, socket::RELAY_BUFFER).and_then(Datagrams::new) {
+            match datagrams::open(wanted, datagrams::RELAY_BUFFER).and_then(Datagrams::new) {
                 Ok(socket) => {
                     let socket = Rc::new(socket);
                     self.opened.push((relay, Rc::clone(&socket)));

@@ -24,7 +24,7 @@ const WINDOW: Duration = Duration::from_millis(50);
 
 /// Decides about naps.
 #[derive(Debug)]
-pub(super) struct Naps {
+pub(crate) struct Naps {
     handled: AtomicUsize,
     window: Mutex<Window>,
 }
@@ -38,7 +38,7 @@ struct Window {
 
 impl Naps {
     /// Begins awake.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             handled: AtomicUsize::new(0),
             window: Mutex::new(Window {
@@ -50,12 +50,12 @@ impl Naps {
     }
 
     /// Counts what was read at once.
-    pub(super) fn count(&self, datagrams: usize) {
+    pub(crate) fn count(&self, datagrams: usize) {
         self.handled.fetch_add(datagrams, Ordering::Relaxed);
     }
 
     /// Rests if that is worth it. Only where the system can rest for so short a time.
-    pub(super) fn rest(&self) {
+    pub(crate) fn rest(&self) {
         if cfg!(unix) && self.due(clock::now()) {
             thread::sleep(NAP);
         }
