@@ -10,7 +10,7 @@ use std::{
 };
 
 use if_addrs::{IfAddr, Interface};
-use nonstop_server::{Config, Server, StartError};
+use nonstop_server::{Config, RelayConfig, Server, StartError};
 
 use super::{
     meeting::{MeetingError, meeting_link_on},
@@ -83,6 +83,7 @@ async fn listen(port: u16) -> Result<Server, StartError> {
         let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let both = Config {
             listen: vec![four, six],
+            relay: Some(RelayConfig::default()),
             ..Config::default()
         };
         if let Ok(server) = Server::start(both).await {
@@ -91,6 +92,7 @@ async fn listen(port: u16) -> Result<Server, StartError> {
     }
     Server::start(Config {
         listen: vec![four],
+        relay: Some(RelayConfig::default()),
         ..Config::default()
     })
     .await

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use nonstop_wire::{MAX_PARTICIPANTS, MESH_LIMIT, RESUME_WINDOW};
 
-use crate::{IceConfig, TurnConfig};
+use crate::{IceConfig, RelayConfig, TurnConfig};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub ice: IceConfig,
     /// Its own TURN server, if it has one. Participants are told of it where `ice` names none.
     pub turn: Option<TurnConfig>,
+    /// Its relay for calls that outgrow a mesh, if it has one.
+    pub relay: Option<RelayConfig>,
     /// The largest call that stays a mesh.
     pub mesh_limit: usize,
     /// How much it takes on.
@@ -88,6 +90,7 @@ impl Default for Config {
             tls: None,
             ice: IceConfig::default(),
             turn: None,
+            relay: None,
             mesh_limit: MESH_LIMIT,
             limits: Limits::default(),
             timing: Timing::default(),

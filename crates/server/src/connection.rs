@@ -21,6 +21,7 @@ use crate::{
     ice::{Announcement, Reached},
     outbox::{Pending, outbox},
     reception::{Fact, Line, Reception},
+    relay::{Addresses, Said},
     rooms::{self, ConnectionId, Grant, Join},
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct House {
     pub(crate) config: Config,
     /// What participants are told of the server's own TURN server.
     pub(crate) announcement: Option<Announcement>,
+    /// Where participants reach the relay, if there is one.
+    pub(crate) relay: Option<Addresses>,
     pub(crate) reception: Reception,
     /// Cancelled when the server stops.
     pub(crate) stop: CancellationToken,
@@ -110,6 +113,7 @@ async fn converse(socket: &mut WebSocket, house: &House, reached: &Reached) -> E
     let seated = Seated {
         connection,
         house,
+        reached,
         pending,
         messages: Bucket::new(limits.messages, now),
         excess_since: None,
@@ -153,6 +157,7 @@ async fn greeting(socket: &mut WebSocket) -> Result<Join, End> {
 struct Seated<'a> {
     connection: ConnectionId,
     house: &'a House,
+    reached: &'a Reached,
     pending: Pending,
     messages: Bucket,
     /// Since when it has been sending faster than allowed without a pause.
@@ -201,15 +206,31 @@ impl Seated<'_> {
         self.keep_pace(1.0 + length / MESSAGE_UNIT).await?;
         let connection = self.connection;
         let fact = match parse(received)? {
-            Heard::Sign
-            | Heard::Said(
-                ClientMessage::RelayOpen(_)
-                | ClientMessage::RelayClose { .. }
-                | ClientMessage::Publish(_)
-                | ClientMessage::Unpublish
-                | ClientMessage::Watch(_)
-                | ClientMessage::Unknown,
-            ) => return Ok(()),
+            Heard::Sign | Heard::Said(ClientMessage::Unknown) => return Ok(()),
+            Heard::Said(ClientMessage::RelayOpen(open)) => match &self.house.relay {
+                Some(relay) => {
+                    let addresses = relay.addresses(self.reached.address.ip());
+                    let said = Said::Open { open, addresses };
+                    Fact::Relaying { connection, said }
+                }
+                None => return Ok(()),
+            },
+            Heard::Said(ClientMessage::RelayClose { connection: number }) => Fact::Relaying {
+                connection,
+                said: Said::Close { connection: number },
+            },
+            Heard::Said(ClientMessage::Publish(publish)) => Fact::Relaying {
+                connection,
+                said: Said::Publish(publish),
+            },
+            Heard::Said(ClientMessage::Unpublish) => Fact::Relaying {
+                connection,
+                said: Said::Unpublish,
+            },
+            Heard::Said(ClientMessage::Watch(watch)) => Fact::Relaying {
+                connection,
+                said: Said::Watch(watch),
+            },
             Heard::Said(ClientMessage::Join { .. }) => return Err(refused(ErrorCode::Malformed)),
             Heard::Said(ClientMessage::Send { to, sealed }) => Fact::Sending {
                 connection,

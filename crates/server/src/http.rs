@@ -51,16 +51,18 @@ struct Health {
     protocol: u32,
     rooms: usize,
     participants: usize,
+    relayed: usize,
 }
 
 async fn health(State((house, _)): State<(Arc<House>, TaskTracker)>) -> Response {
     match house.reception.census().await {
-        Some((rooms, participants)) => Json(Health {
+        Some(census) => Json(Health {
             status: "ok",
             version: env!("CARGO_PKG_VERSION"),
             protocol: PROTOCOL_VERSION,
-            rooms,
-            participants,
+            rooms: census.rooms,
+            participants: census.participants,
+            relayed: census.relayed,
         })
         .into_response(),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),

@@ -4,7 +4,8 @@
 //!            doors (how many)          connection (join, pace, silence)
 //! listener ──────┴──────▶ http ──────────────┴──────────────▶ reception: rooms (pure)
 //!     │                     └─▶ pages, health                      └─▶ outbox of each connection
-//!     └─▶ turn: a thread that relays packets for those without a direct path
+//!     ├─▶ turn: a thread that carries packets for those without a direct path
+//!     └─▶ relay: a thread that passes media on in calls that outgrow a mesh
 //! ```
 //!
 //! It never sees what is in a sealed payload, keeps nothing on disk, and of a room's admission
@@ -24,6 +25,7 @@ mod nap;
 mod outbox;
 mod pages;
 mod reception;
+mod relay;
 mod rooms;
 mod server;
 mod slab;
@@ -32,6 +34,7 @@ mod turn;
 
 pub use config::{Config, Limits, Rate, Timing, TlsFiles};
 pub use ice::IceConfig;
+pub use relay::RelayConfig;
 pub use server::{Server, StartError};
 pub use tls::TlsError;
 pub use turn::{ExternalAddress, Network, PublicHost, TurnConfig, TurnLimits, UnfitSetting};

@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! connection ── Fact ──▶ reception: Rooms ── Effect ──▶ outbox of each connection
+//!                            │    ▲
+//!                            ▼    │
+//!                            relay, if there is one
 //! ```
 //!
 //! It never waits for a connection: one whose outbox is full is cut.
@@ -21,6 +24,7 @@ use tracing::debug;
 use crate::{
     clock,
     outbox::Outbox,
+    relay::{self, Answer, RelayWay, Said},
     rooms::{ConnectionId, Effect, Grant, Join, Rooms},
 };
 
@@ -43,12 +47,26 @@ pub(crate) enum Fact {
         to: ParticipantId,
         sealed: String,
     },
+    /// Somebody says something that is for the relay.
+    Relaying {
+        connection: ConnectionId,
+        said: Said,
+    },
     /// Somebody leaves on purpose.
     Leaving(ConnectionId),
     /// A connection ended.
     Lost(ConnectionId),
-    /// Somebody asks how many rooms and participants there are.
-    Counting(oneshot::Sender<(usize, usize)>),
+    /// Somebody asks how much there is.
+    Counting(oneshot::Sender<Census>),
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub(crate) rooms: usize,
+    pub(crate) participants: usize,
+    /// Connections to the relay.
+    pub(crate) relayed: usize,
 }
 
 /// How to reach a connection.
@@ -85,9 +103,8 @@ impl Reception {
         let _ = self.facts.send(fact).await;
     }
 
-    /// Returns how many rooms there are and how many participants, or `None` once the server
-    /// has stopped.
-    pub(crate) async fn census(&self) -> Option<(usize, usize)> {
+    /// Returns how much there is, or `None` once the server has stopped.
+    pub(crate) async fn census(&self) -> Option<Census> {
         let (answer, counted) = oneshot::channel();
         self.tell(Fact::Counting(answer)).await;
         counted.await.ok()
@@ -95,10 +112,16 @@ impl Reception {
 }
 
 /// Serves until all ways to it are gone.
-pub(crate) async fn receive(rooms: Rooms, mut facts: mpsc::Receiver<Fact>) {
+pub(crate) async fn receive(
+    rooms: Rooms,
+    mut facts: mpsc::Receiver<Fact>,
+    relay: Option<RelayWay>,
+    mut answers: mpsc::Receiver<Answer>,
+) {
     let mut desk = Desk {
         rooms,
         lines: HashMap::new(),
+        relay,
     };
     loop {
         let timeout = desk.rooms.poll_timeout();
@@ -106,7 +129,9 @@ pub(crate) async fn receive(rooms: Rooms, mut facts: mpsc::Receiver<Fact>) {
             // 1. Seats that are over: due even while facts keep coming.
             biased;
             () = sleep_until(timeout) => desk.rooms.handle_timeout(clock::now()),
-            // 2. Whatever connections say.
+            // 2. What the relay answers: less than what makes it answer.
+            Some(answer) = answers.recv() => desk.pass_on(answer),
+            // 3. Whatever connections say.
             fact = facts.recv() => match fact {
                 Some(fact) => desk.handle(fact),
                 None => return,
@@ -119,6 +144,7 @@ pub(crate) async fn receive(rooms: Rooms, mut facts: mpsc::Receiver<Fact>) {
 struct Desk {
     rooms: Rooms,
     lines: HashMap<ConnectionId, Line>,
+    relay: Option<RelayWay>,
 }
 
 impl Desk {
@@ -131,23 +157,58 @@ impl Desk {
                 line,
             } => {
                 self.lines.insert(connection, line);
-                self.rooms.handle_join(connection, join, grant)
+                self.rooms
+                    .handle_join(connection, join, grant, clock::now())
             }
             Fact::Sending {
                 connection,
                 to,
                 sealed,
             } => self.rooms.handle_send(connection, to, sealed),
-            Fact::Leaving(connection) => self.rooms.handle_leave(connection),
+            Fact::Relaying { connection, said } => self.ask_relay(connection, said),
+            Fact::Leaving(connection) => self.rooms.handle_leave(connection, clock::now()),
             Fact::Lost(connection) => {
                 self.lines.remove(&connection);
                 self.rooms.handle_lost(connection, clock::now())
             }
             Fact::Counting(answer) => {
                 // Whoever asked may have gone.
-                let _ = answer.send(self.rooms.census());
+                let (rooms, participants) = self.rooms.census();
+                let relayed = self.relay.as_ref().map_or(0, RelayWay::members);
+                let _ = answer.send(Census {
+                    rooms,
+                    participants,
+                    relayed,
+                });
                 Vec::new()
             }
+        }
+    }
+
+    /// Hands on to the relay what somebody said. Whoever asks more of it than it takes in is cut.
+    fn ask_relay(&mut self, connection: ConnectionId, said: Said) -> Vec<Effect> {
+        let seat = self.rooms.seat(connection).cloned();
+        let (Some(relay), Some((room, participant))) = (&self.relay, seat) else {
+            return Vec::new();
+        };
+        let fact = relay::Fact::Said {
+            room,
+            participant,
+            said,
+        };
+        match relay.tell(fact) {
+            true => Vec::new(),
+            false => self.cut(connection),
+        }
+    }
+
+    /// Tells participants what the relay has to say; whoever is away is reminded on return.
+    fn pass_on(&mut self, answer: Answer) -> Vec<Effect> {
+        let connection = |participant| self.rooms.connection(&answer.room, participant);
+        let to: Vec<_> = answer.to.iter().copied().filter_map(connection).collect();
+        match to.is_empty() {
+            true => Vec::new(),
+            false => vec![Effect::Tell(to, answer.message)],
         }
     }
 
@@ -164,6 +225,17 @@ impl Desk {
                 Effect::Close(connection) => {
                     self.lines.remove(&connection);
                 }
+                // If the relay cannot be told, it notices the silence.
+                Effect::GiveUp(room, participant) => {
+                    if let Some(relay) = &self.relay {
+                        relay.tell(relay::Fact::Gone { room, participant });
+                    }
+                }
+                Effect::Remind(room, participant) => {
+                    if let Some(relay) = &self.relay {
+                        relay.tell(relay::Fact::Back { room, participant });
+                    }
+                }
             }
         }
     }
@@ -171,14 +243,17 @@ impl Desk {
     /// Puts a text into a connection's outbox, or cuts the connection if it is full.
     fn tell(&mut self, connection: ConnectionId, text: Utf8Bytes) -> Vec<Effect> {
         match self.lines.get(&connection) {
-            Some(line) if !line.outbox.push(text) => {
-                debug!(connection = connection.0, "too slow: cut");
-                line.cut.cancel();
-                self.lines.remove(&connection);
-                self.rooms.handle_lost(connection, clock::now())
-            }
+            Some(line) if !line.outbox.push(text) => self.cut(connection),
             _ => Vec::new(),
         }
+    }
+
+    fn cut(&mut self, connection: ConnectionId) -> Vec<Effect> {
+        debug!(connection = connection.0, "too slow: cut");
+        if let Some(line) = self.lines.remove(&connection) {
+            line.cut.cancel();
+        }
+        self.rooms.handle_lost(connection, clock::now())
     }
 }
 

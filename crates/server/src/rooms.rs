@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nonstop_relay::TopologyWatch;
 use nonstop_wire::{
     DepartureReason, ErrorCode, IceServer, PROTOCOL_VERSION, ParticipantId, RoomName,
     ServerMessage, Token, Topology, Welcome,
@@ -56,6 +57,10 @@ pub(crate) enum Effect {
     Tell(Vec<ConnectionId>, ServerMessage),
     /// End this one, after what it was told.
     Close(ConnectionId),
+    /// Tell the relay that somebody gave up the seat.
+    GiveUp(RoomName, ParticipantId),
+    /// Have the relay tell somebody again what there is, who may have missed some of it.
+    Remind(RoomName, ParticipantId),
 }
 
 /// All rooms of a server.
@@ -64,18 +69,23 @@ pub(crate) struct Rooms {
     most_rooms: usize,
     most_participants: usize,
     mesh_limit: usize,
+    /// Whether there is a relay.
+    relay: bool,
     resume_window: Duration,
     rooms: HashMap<RoomName, Room>,
     /// Where each joined connection sits.
     seated: HashMap<ConnectionId, (RoomName, ParticipantId)>,
     /// Every seat whose owner is away, by the time it is given up.
     kept: BTreeSet<(Instant, RoomName, ParticipantId)>,
+    /// Every room whose topology may change by itself, by the time it does.
+    changing: BTreeSet<(Instant, RoomName)>,
 }
 
 #[derive(Debug)]
 struct Room {
     admission_hash: [u8; 32],
     seats: BTreeMap<ParticipantId, Seat>,
+    topology: TopologyWatch,
 }
 
 #[derive(Debug)]
@@ -97,10 +107,30 @@ impl Rooms {
             most_rooms: config.limits.rooms,
             most_participants: config.limits.participants,
             mesh_limit: config.mesh_limit,
+            relay: config.relay.is_some(),
             resume_window: config.timing.resume_window,
             rooms: HashMap::new(),
             seated: HashMap::new(),
             kept: BTreeSet::new(),
+            changing: BTreeSet::new(),
+        }
+    }
+
+    /// Returns where a connection sits.
+    pub(crate) fn seat(&self, connection: ConnectionId) -> Option<&(RoomName, ParticipantId)> {
+        self.seated.get(&connection)
+    }
+
+    /// Returns the connection of somebody who is here.
+    pub(crate) fn connection(
+        &self,
+        name: &RoomName,
+        participant: ParticipantId,
+    ) -> Option<ConnectionId> {
+        let seat = self.rooms.get(name)?.seats.get(&participant)?;
+        match seat.presence {
+            Presence::Here(connection) => Some(connection),
+            Presence::Away { .. } => None,
         }
     }
 
@@ -116,8 +146,9 @@ impl Rooms {
         connection: ConnectionId,
         join: Join,
         grant: Grant,
+        now: Instant,
     ) -> Vec<Effect> {
-        self.join(connection, join, grant)
+        self.join(connection, join, grant, now)
             .unwrap_or_else(|code| refusal(connection, code))
     }
 
@@ -150,10 +181,10 @@ impl Rooms {
     }
 
     /// A seated connection leaves on purpose.
-    pub(crate) fn handle_leave(&mut self, connection: ConnectionId) -> Vec<Effect> {
+    pub(crate) fn handle_leave(&mut self, connection: ConnectionId, now: Instant) -> Vec<Effect> {
         let mut effects = vec![Effect::Close(connection)];
         if let Some((name, participant)) = self.seated.remove(&connection) {
-            effects.extend(self.give_up(&name, participant, DepartureReason::Left));
+            effects.extend(self.give_up(&name, participant, DepartureReason::Left, now));
         }
         effects
     }
@@ -176,15 +207,22 @@ impl Rooms {
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.kept.first().map(|(until, ..)| *until)
+        let kept = self.kept.first().map(|(until, ..)| *until);
+        let changing = self.changing.first().map(|(at, _)| *at);
+        kept.into_iter().chain(changing).min()
     }
 
-    /// Gives up the seats of those who did not come back.
+    /// Gives up the seats of those who did not come back, and lets calls be a mesh again.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
-        while self.poll_timeout().is_some_and(|until| until <= now) {
+        while self.kept.first().is_some_and(|(until, ..)| *until <= now) {
             if let Some((_, name, participant)) = self.kept.pop_first() {
-                effects.extend(self.give_up(&name, participant, DepartureReason::Lost));
+                effects.extend(self.give_up(&name, participant, DepartureReason::Lost, now));
+            }
+        }
+        while self.changing.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, name)) = self.changing.pop_first() {
+                effects.extend(self.review_topology(&name, None, now));
             }
         }
         effects
@@ -195,6 +233,7 @@ impl Rooms {
         connection: ConnectionId,
         join: Join,
         grant: Grant,
+        now: Instant,
     ) -> Result<Vec<Effect>, ErrorCode> {
         let admission_hash: [u8; 32] = Sha256::digest(join.admission.as_bytes()).into();
         let full = self.rooms.len() >= self.most_rooms;
@@ -204,6 +243,7 @@ impl Rooms {
             Entry::Vacant(place) => place.insert(Room {
                 admission_hash,
                 seats: BTreeMap::new(),
+                topology: TopologyWatch::new(self.mesh_limit),
             }),
         };
         if !bool::from(room.admission_hash.ct_eq(&admission_hash)) {
@@ -243,7 +283,12 @@ impl Rooms {
                 (tell_others(room, participant, joined), resume, false)
             }
         };
-        self.seated.insert(connection, (join.room, participant));
+        self.seated
+            .insert(connection, (join.room.clone(), participant));
+        let changed = self.review_topology(&join.room, Some(participant), now);
+        let Some(room) = self.rooms.get(&join.room) else {
+            return Ok(effects);
+        };
 
         let others = || {
             room.seats
@@ -257,8 +302,8 @@ impl Rooms {
             participants: others().map(|(other, _)| *other).collect(),
             ice_servers: grant.ice_servers,
             mesh_limit: self.mesh_limit,
-            topology: Topology::Mesh,
-            relay: false,
+            topology: topology(&room.topology),
+            relay: self.relay,
         });
         let away = others().filter(|(_, seat)| matches!(seat.presence, Presence::Away { .. }));
         let away = away.map(|(other, _)| ServerMessage::Away {
@@ -266,7 +311,8 @@ impl Rooms {
         });
         let told = std::iter::once(welcome).chain(away);
         let told = told.map(|message| Effect::Tell(vec![connection], message));
-        Ok(told.chain(effects).collect())
+        let remind = (resumed && self.relay).then_some(Effect::Remind(join.room, participant));
+        Ok(told.chain(effects).chain(changed).chain(remind).collect())
     }
 
     fn give_up(
@@ -274,29 +320,82 @@ impl Rooms {
         name: &RoomName,
         participant: ParticipantId,
         reason: DepartureReason,
+        now: Instant,
     ) -> Vec<Effect> {
         let Some(room) = self.rooms.get_mut(name) else {
             return Vec::new();
         };
         room.seats.remove(&participant);
+        let relay = self.relay;
+        let gave_up = relay.then(|| Effect::GiveUp(name.clone(), participant));
+        let mut effects = Vec::from_iter(gave_up);
         if room.seats.is_empty() {
+            if let Some(at) = room.topology.poll_timeout() {
+                self.changing.remove(&(at, name.clone()));
+            }
             self.rooms.remove(name);
-            return Vec::new();
+            return effects;
         }
         let left = ServerMessage::Left {
             participant,
             reason,
         };
-        tell_others(room, participant, left)
+        effects.extend(tell_others(room, participant, left));
+        effects.extend(self.review_topology(name, None, now));
+        effects
+    }
+
+    /// Looks again at how the media of a call travels; all but `newcomer` are told of a change.
+    fn review_topology(
+        &mut self,
+        name: &RoomName,
+        newcomer: Option<ParticipantId>,
+        now: Instant,
+    ) -> Vec<Effect> {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return Vec::new();
+        };
+        let before = room.topology.poll_timeout();
+        let participants = room.seats.len();
+        let changed = room
+            .topology
+            .handle_participants(participants, self.relay, now);
+        let after = room.topology.poll_timeout();
+        if before != after {
+            if let Some(at) = before {
+                self.changing.remove(&(at, name.clone()));
+            }
+            if let Some(at) = after {
+                self.changing.insert((at, name.clone()));
+            }
+        }
+        let tell = |_| {
+            let topology = topology(&room.topology);
+            let message = ServerMessage::Topology { topology };
+            tell(room, |participant| Some(participant) != newcomer, message)
+        };
+        changed.map(tell).unwrap_or_default()
+    }
+}
+
+/// Returns the topology as participants are told of it.
+fn topology(watch: &TopologyWatch) -> Topology {
+    match watch.topology() {
+        nonstop_relay::Topology::Mesh => Topology::Mesh,
+        nonstop_relay::Topology::Relay => Topology::Relay,
     }
 }
 
 fn tell_others(room: &Room, participant: ParticipantId, message: ServerMessage) -> Vec<Effect> {
+    tell(room, |other| other != participant, message)
+}
+
+fn tell(room: &Room, whom: impl Fn(ParticipantId) -> bool, message: ServerMessage) -> Vec<Effect> {
     let others = room
         .seats
         .iter()
         .filter_map(|(other, seat)| match seat.presence {
-            Presence::Here(connection) if *other != participant => Some(connection),
+            Presence::Here(connection) if whom(*other) => Some(connection),
             _ => None,
         });
     let others: Vec<_> = others.collect();

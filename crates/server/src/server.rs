@@ -9,17 +9,18 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Config, TlsError, TurnConfig,
+    Config, RelayConfig, TlsError, TurnConfig,
     connection::House,
     doors::Doors,
     http,
     ice::Announcement,
     listener::{self, Listener, Service},
     reception::{self, Reception},
+    relay::{self, Relay},
     rooms::Rooms,
     tls,
     turn::{self, Turn},
@@ -48,6 +49,9 @@ pub enum StartError {
     /// The system gives the TURN server no thread, sockets or random numbers.
     #[error("cannot relay: {0}")]
     Turn(io::Error),
+    /// The system gives the relay no thread or random numbers.
+    #[error("cannot relay media: {0}")]
+    Relay(io::Error),
 }
 
 /// A running server. Dropping it closes its sockets at once and ends its connections.
@@ -57,6 +61,7 @@ pub struct Server {
     stop: CancellationToken,
     sockets: TaskTracker,
     turn: Option<Turn>,
+    relay: Option<Relay>,
     /// The tasks that accept, and the one that owns the rooms: they end with this set.
     tasks: JoinSet<()>,
 }
@@ -79,7 +84,17 @@ impl Server {
         if config.listen.is_empty() {
             return Err(StartError::NoAddress);
         }
-        let turn = config.turn.as_ref();
+        let (answers, answered) = mpsc::channel(relay::ANSWERS);
+        let bound = listeners[..config.listen.len()].iter();
+        let bound: Vec<_> = bound.map(|listener| listener.address()).collect();
+        let relay = config.relay.as_ref();
+        let relay = relay.map(|relay| start_relay(relay, &bound, answers));
+        let (relay, relay_ports) = relay.transpose()?.unzip();
+        let turn = config.turn.clone().map(|mut turn| {
+            turn.own_ports.extend(relay_ports.iter().flatten());
+            turn
+        });
+        let turn = turn.as_ref();
         let relaying = turn.map(|turn| start_turn(turn, &listeners)).transpose()?;
         let (turn, secret) = relaying.unzip();
         let announcement = match (&config.turn, secret) {
@@ -99,7 +114,13 @@ impl Server {
 
         let mut tasks = JoinSet::new();
         let (reception, facts) = Reception::new();
-        tasks.spawn(reception::receive(Rooms::new(&config), facts));
+        let way = relay.as_ref().map(Relay::way);
+        tasks.spawn(reception::receive(
+            Rooms::new(&config),
+            facts,
+            way,
+            answered,
+        ));
         let stop = CancellationToken::new();
         let sockets = TaskTracker::new();
         let doors = Doors::new(config.limits.clone());
@@ -107,6 +128,7 @@ impl Server {
         let house = House {
             config,
             announcement,
+            relay: relay.as_ref().map(Relay::addresses),
             reception,
             stop: stop.clone(),
         };
@@ -129,6 +151,7 @@ impl Server {
             stop,
             sockets,
             turn,
+            relay,
             tasks,
         })
     }
@@ -146,6 +169,9 @@ impl Server {
         let _ = timeout(GOODBYE, self.sockets.wait()).await;
         if let Some(turn) = &mut self.turn {
             turn.stop().await;
+        }
+        if let Some(relay) = &mut self.relay {
+            relay.stop().await;
         }
         self.tasks.shutdown().await;
     }
@@ -181,6 +207,21 @@ fn start_turn(
     };
     let turn = Turn::start(config.clone(), secret.clone(), sockets).map_err(StartError::Turn)?;
     Ok((turn, secret))
+}
+
+/// Starts to pass media on. Returns the ports, too.
+fn start_relay(
+    config: &RelayConfig,
+    listeners: &[SocketAddr],
+    answers: mpsc::Sender<relay::Answer>,
+) -> Result<(Relay, Vec<u16>), StartError> {
+    let sockets = relay::open_sockets(config, listeners);
+    let sockets = sockets.map_err(|(address, cause)| StartError::Listen { address, cause })?;
+    let port = |socket: &UdpSocket| socket.local_addr().map(|address| address.port());
+    let ports = sockets.iter().map(port).collect::<io::Result<Vec<_>>>();
+    let ports = ports.map_err(StartError::Relay)?;
+    let relay = Relay::start(config.clone(), sockets, answers).map_err(StartError::Relay)?;
+    Ok((relay, ports))
 }
 
 impl Drop for Server {

@@ -1,5 +1,6 @@
 //! How the program is set up: flags, then environment, then a TOML file, then defaults.
 
+mod relay;
 mod turn;
 
 use std::{fs, net::SocketAddr, path::PathBuf};
@@ -8,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use nonstop_server::{Config, IceConfig, Limits, TlsFiles};
 use nonstop_wire::{IceServer, MAX_ICE_SERVER_FIELD, MAX_ICE_SERVERS, MAX_PARTICIPANTS};
+use relay::{RelayArguments, RelayFile};
 use serde::Deserialize;
 use turn::{TurnArguments, TurnFile};
 
@@ -23,7 +25,7 @@ const DEFAULT_LISTEN: SocketAddr =
 #[command(name = "nonstop-server", version)]
 pub(crate) struct Arguments {
     /// A TOML file with the options below, written with underscores; those that begin with turn
-    /// stand in a table [turn], without this beginning, all but turn_secret
+    /// or relay stand in a table [turn] or [relay], without this beginning, all but turn_secret
     #[arg(long, value_name = "FILE", env = "NONSTOP_SERVER_CONFIG")]
     config: Option<PathBuf>,
     /// Listens here; may be given more than once [default: 0.0.0.0:4433]
@@ -59,6 +61,8 @@ pub(crate) struct Arguments {
     turn_secret: Option<String>,
     #[command(flatten)]
     turn: TurnArguments,
+    #[command(flatten)]
+    relay: RelayArguments,
     /// Most rooms [default: 1000]
     #[arg(long, value_name = "N", env = "NONSTOP_SERVER_MAX_ROOMS")]
     max_rooms: Option<usize>,
@@ -98,6 +102,7 @@ struct File {
     ice_servers: Vec<IceServer>,
     turn_secret: Option<String>,
     turn: TurnFile,
+    relay: RelayFile,
     max_rooms: Option<usize>,
     max_participants: Option<usize>,
     max_connections: Option<usize>,
@@ -145,6 +150,10 @@ impl Arguments {
         let turn = self
             .turn
             .into_config(file.turn, turn_secret.clone(), external)?;
+        let outside = turn.as_ref().map(|turn| turn.external.clone());
+        let relay = self
+            .relay
+            .into_config(file.relay, outside.unwrap_or_default())?;
 
         let usual = Config::default();
         let usual_limits = Limits::default();
@@ -177,6 +186,7 @@ impl Arguments {
                 turn_secret,
             },
             turn,
+            relay,
             mesh_limit,
             limits: Limits {
                 rooms: self
@@ -283,6 +293,8 @@ mod tests {
             (vec!["--turn-ports", "9-1"], "turn-ports"),
             (vec!["--turn-max-kbps", "0"], "turn-max-kbps"),
             (vec!["--turn-relay-ip", "::1,::2"], "turn-relay-ip"),
+            (vec!["--relay", "somewhere"], "relay has to be"),
+            (vec!["--relay", "off,127.0.0.1:1"], "relay is off"),
         ] {
             let error = parse(&arguments).into_config().unwrap_err();
             assert!(format!("{error:#}").contains(words), "{error:#}");
@@ -321,6 +333,23 @@ mod tests {
         assert_eq!(turn.limits.allocations, 6);
         assert_eq!(turn.limits.bytes_per_participant.per_second, 100_000.0);
         assert!(!format!("{turn:?}").contains("\"s\""));
+    }
+
+    #[test]
+    fn large_calls_are_relayed_unless_told_not_to() {
+        let relay = |arguments: &[&str]| parse(arguments).into_config().unwrap().relay;
+        assert_eq!(relay(&[]), Some(nonstop_server::RelayConfig::default()));
+        assert_eq!(relay(&["--relay", "off"]), None);
+        let there = relay(&["--relay", "127.0.0.1:7", "--turn-external-ip", "192.0.2.9"]).unwrap();
+        assert_eq!(there.listen, ["127.0.0.1:7".parse().unwrap()]);
+        assert_eq!(there.external, ["192.0.2.9".parse().unwrap()]);
+
+        let file = file("[relay]\nenabled = false\nlisten = ['0.0.0.0:9']\nmax_connections = 5");
+        let path = file.path().to_str().unwrap();
+        assert_eq!(relay(&["--config", path]), None);
+        let there = relay(&["--config", path, "--relay", "127.0.0.1:7"]).unwrap();
+        assert_eq!(there.listen, ["127.0.0.1:7".parse().unwrap()]);
+        assert_eq!(there.connections, 5);
     }
 
     fn parse(arguments: &[&str]) -> Arguments {

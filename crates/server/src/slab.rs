@@ -64,6 +64,24 @@ impl<T> Slab<T> {
     }
 }
 
+impl<T> Slab<T> {
+    /// Returns the thing that has a number now.
+    pub(crate) fn at(&mut self, number: u32) -> Option<&mut T> {
+        self.places.get_mut(number as usize)?.1.as_mut()
+    }
+
+    /// Takes out the thing that has a number now.
+    pub(crate) fn remove_at(&mut self, number: u32) -> Option<T> {
+        let generation = self.places.get(number as usize)?.0;
+        self.remove(Key { number, generation })
+    }
+
+    /// Goes through all things.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(|place| place.1.as_mut())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +100,8 @@ mod tests {
         assert_eq!(slab.get_mut(third), Some(&mut "third"));
         assert_eq!(slab.get_mut(second), Some(&mut "second"));
         assert_eq!(slab.len(), 2);
+        assert_eq!(slab.at(1), Some(&mut "second"));
+        assert_eq!(slab.remove_at(1), Some("second"));
+        assert_eq!(slab.iter_mut().count(), 1);
     }
 }

@@ -44,6 +44,35 @@ fn a_payload_reaches_its_receiver_and_nobody_else() {
 }
 
 #[test]
+fn a_call_that_outgrows_a_mesh_is_relayed_until_it_fits_again_for_a_while() {
+    let mut server = Scene::relayed(2);
+    server.join(ANN);
+    server.join(BOB);
+    let third = server.join(3);
+    let topology = |topology| ServerMessage::Topology { topology };
+    let everybody = |message| Effect::Tell(vec![connection(ANN), connection(BOB)], message);
+    let Effect::Tell(_, ServerMessage::Welcome(welcome)) = &third[0] else {
+        panic!("{third:?}");
+    };
+    assert!(welcome.relay);
+    assert_eq!(welcome.topology, Topology::Relay);
+    assert_eq!(third.last(), Some(&everybody(topology(Topology::Relay))));
+
+    let left = server.rooms.handle_leave(connection(3), server.now);
+    assert_eq!(
+        left[1],
+        Effect::GiveUp(ROOM.parse().unwrap(), id(3)),
+        "{left:?}"
+    );
+    let changes = server.rooms.poll_timeout().unwrap();
+    assert_eq!(changes, server.now + Duration::from_secs(30));
+    server.now = changes;
+    let changed = server.rooms.handle_timeout(changes);
+    assert_eq!(changed, [everybody(topology(Topology::Mesh))]);
+    assert_eq!(server.rooms.poll_timeout(), None);
+}
+
+#[test]
 fn rooms_do_not_hear_each_other() {
     let mut server = Scene::with(&[ANN]);
     let elsewhere = Join {
@@ -52,14 +81,14 @@ fn rooms_do_not_hear_each_other() {
     };
     let joined = server
         .rooms
-        .handle_join(connection(BOB), elsewhere, grant(BOB));
+        .handle_join(connection(BOB), elsewhere, grant(BOB), server.now);
     assert_eq!(joined, [told(BOB, welcome(BOB, false, &[]))]);
     let sent = server
         .rooms
         .handle_send(connection(ANN), id(BOB), String::new());
     assert_eq!(sent, [told(ANN, error(ErrorCode::NoSuchParticipant))]);
     assert_eq!(
-        server.rooms.handle_leave(connection(BOB)),
+        server.rooms.handle_leave(connection(BOB), server.now),
         [Effect::Close(connection(BOB))]
     );
     assert_eq!(server.rooms.census(), (1, 1));
@@ -70,7 +99,7 @@ fn whoever_leaves_is_gone_at_once_and_the_last_one_closes_the_room() {
     let mut server = Scene::with(&[ANN, BOB]);
     let reason = DepartureReason::Left;
     assert_eq!(
-        server.rooms.handle_leave(connection(BOB)),
+        server.rooms.handle_leave(connection(BOB), server.now),
         [
             Effect::Close(connection(BOB)),
             told(
@@ -84,7 +113,7 @@ fn whoever_leaves_is_gone_at_once_and_the_last_one_closes_the_room() {
     );
     // The connection's end, which follows, says nothing new.
     assert_eq!(server.rooms.handle_lost(connection(BOB), server.now), []);
-    server.rooms.handle_leave(connection(ANN));
+    server.rooms.handle_leave(connection(ANN), server.now);
     assert_eq!(server.rooms.census(), (0, 0));
 
     // A forgotten room can be opened by whoever comes first, with any token.
@@ -92,7 +121,9 @@ fn whoever_leaves_is_gone_at_once_and_the_last_one_closes_the_room() {
         admission: token(99),
         ..join(3)
     };
-    let joined = server.rooms.handle_join(connection(3), stranger, grant(3));
+    let joined = server
+        .rooms
+        .handle_join(connection(3), stranger, grant(3), server.now);
     assert_eq!(joined, [told(3, welcome(3, false, &[]))]);
 }
 
@@ -105,7 +136,7 @@ fn a_wrong_admission_token_opens_nothing() {
     };
     let refused = server
         .rooms
-        .handle_join(connection(BOB), stranger, grant(BOB));
+        .handle_join(connection(BOB), stranger, grant(BOB), server.now);
     assert_eq!(refused, refusal(connection(BOB), ErrorCode::NotAdmitted));
     assert_eq!(server.rooms.census(), (1, 1));
 
@@ -114,7 +145,9 @@ fn a_wrong_admission_token_opens_nothing() {
         admission: token(99),
         ..resume(ANN)
     };
-    let refused = server.rooms.handle_join(connection(3), thief, grant(3));
+    let refused = server
+        .rooms
+        .handle_join(connection(3), thief, grant(3), server.now);
     assert_eq!(refused, refusal(connection(3), ErrorCode::NotAdmitted));
 }
 
@@ -133,7 +166,7 @@ fn a_broken_connection_is_away_and_then_back() {
     assert_eq!(server.rooms.handle_timeout(server.now), []);
     let joined = server
         .rooms
-        .handle_join(connection(7), resume(BOB), grant(99));
+        .handle_join(connection(7), resume(BOB), grant(99), server.now);
     let back = ServerMessage::Back {
         participant: id(BOB),
     };
@@ -163,7 +196,7 @@ fn whoever_does_not_come_back_in_time_is_lost() {
 
     let late = server
         .rooms
-        .handle_join(connection(7), resume(BOB), grant(BOB));
+        .handle_join(connection(7), resume(BOB), grant(BOB), server.now);
     assert_eq!(late[0], told(7, welcome(BOB, false, &[ANN])));
 }
 
@@ -189,7 +222,7 @@ fn a_newer_connection_takes_the_seat_over_without_others_noticing() {
     let mut server = Scene::with(&[ANN, BOB]);
     let joined = server
         .rooms
-        .handle_join(connection(7), resume(BOB), grant(BOB));
+        .handle_join(connection(7), resume(BOB), grant(BOB), server.now);
     let mut expected = vec![told(7, welcome(BOB, true, &[ANN]))];
     expected.extend(refusal(connection(BOB), ErrorCode::Replaced));
     assert_eq!(joined, expected);
@@ -211,9 +244,10 @@ fn an_id_in_use_needs_its_resume_token() {
             ..join(BOB)
         },
     ] {
-        let refused = server
-            .rooms
-            .handle_join(connection(7), attempt.clone(), grant(7));
+        let refused =
+            server
+                .rooms
+                .handle_join(connection(7), attempt.clone(), grant(7), server.now);
         assert_eq!(refused, refusal(connection(7), ErrorCode::IdTaken));
         server.rooms.handle_lost(connection(BOB), server.now);
     }
@@ -224,12 +258,12 @@ fn an_unknown_resume_token_makes_a_new_seat_that_it_takes_again() {
     let mut server = Scene::new();
     let joined = server
         .rooms
-        .handle_join(connection(ANN), resume(ANN), grant(5));
+        .handle_join(connection(ANN), resume(ANN), grant(5), server.now);
     assert_eq!(joined, [told(ANN, welcome(ANN, false, &[]))]);
     // The welcome was lost on its way, and the server does not know it yet.
     let again = server
         .rooms
-        .handle_join(connection(7), resume(ANN), grant(6));
+        .handle_join(connection(7), resume(ANN), grant(6), server.now);
     assert_eq!(again[0], told(7, welcome(ANN, true, &[])));
 }
 
@@ -270,7 +304,9 @@ fn rooms_and_participants_have_a_limit() {
             room: room.parse().unwrap(),
             ..join(9)
         };
-        let effects = server.rooms.handle_join(connection(9), join, grant(9));
+        let effects = server
+            .rooms
+            .handle_join(connection(9), join, grant(9), server.now);
         match code {
             Some(code) => assert_eq!(effects, refusal(connection(9), code)),
             None => assert_eq!(effects, [told(9, welcome(9, false, &[]))]),
@@ -293,6 +329,18 @@ impl Scene {
         }
     }
 
+    fn relayed(mesh_limit: usize) -> Self {
+        let config = Config {
+            relay: Some(crate::RelayConfig::default()),
+            mesh_limit,
+            ..Config::default()
+        };
+        Self {
+            rooms: Rooms::new(&config),
+            ..Self::new()
+        }
+    }
+
     fn with(participants: &[u64]) -> Self {
         let mut scene = Self::new();
         for &participant in participants {
@@ -303,7 +351,8 @@ impl Scene {
 
     fn join(&mut self, participant: u64) -> Vec<Effect> {
         let (join, grant) = (join(participant), grant(participant));
-        self.rooms.handle_join(connection(participant), join, grant)
+        self.rooms
+            .handle_join(connection(participant), join, grant, self.now)
     }
 }
 

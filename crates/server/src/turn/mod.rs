@@ -36,6 +36,7 @@ pub(crate) use connection::Arrival;
 pub(crate) use credentials::password;
 pub(crate) use frames::begins_turn;
 pub(crate) use thread::{Arrivals, Turn};
+pub(crate) use wires::outward;
 
 use crate::datagrams;
 

@@ -328,7 +328,9 @@ impl Machine {
         outlet: &mut impl Outlet,
     ) -> Result<Reach, Refusal> {
         let address = peer.ip();
-        if !self.policy.permits(address) {
+        // What the server offers itself may be reached wherever the server is.
+        let offered = self.config.own_ports.contains(&peer.port()) && outlet.own(address);
+        if !offered && !self.policy.permits(address) {
             return Err(Refusal::FORBIDDEN);
         }
         let allocation = self.allocations.get_mut(key).ok_or(Refusal::MISMATCH)?;

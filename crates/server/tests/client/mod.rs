@@ -89,6 +89,19 @@ impl Client {
         }
     }
 
+    /// Waits for the next message, for however long.
+    pub(crate) async fn next_or_never(&mut self) -> Option<ServerMessage> {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    return Some(ServerMessage::decode(&text).expect("the server speaks properly"));
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
     /// Sends a payload to somebody.
     pub(crate) async fn say(&mut self, to: u64, sealed: &str) {
         let (to, sealed) = (id(to), sealed.to_owned());

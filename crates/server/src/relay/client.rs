@@ -1,0 +1,578 @@
+//! One participant's connection: ICE, DTLS and SRTP by str0m, its streams in both directions, and
+//! the places from which it comes.
+//!
+//! str0m promises no panic for what comes from the network, but not for every order of calls of the
+//! kind that is used here (without session descriptions). A panic ends the one connection only.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nonstop_rate::Bitrate;
+use nonstop_relay::Member;
+use nonstop_wire::{ParticipantId, RelayOpen, RelayPayloadTypes};
+use str0m::{
+    Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
+    config::{CryptoProvider, DtlsCert, Fingerprint},
+    crypto::Sha1HmacProvider,
+    format::{Codec, FormatParams},
+    media::{Frequency, KeyframeRequest, KeyframeRequestKind, MediaKind, Mid, Rid},
+    net::{Protocol, Receive},
+    rtp::{Extension, RtpWrite, Ssrc},
+};
+use tracing::{debug, warn};
+
+use super::{
+    marking::{Marking, URI},
+    outlet::{Exit, Outlet},
+    timeline::Timeline,
+};
+use crate::{bucket::Bucket, config::Rate, slab::Key};
+
+/// What a connection is taken to carry before anything is known of it. It must not flood the
+/// narrowest link that a call works on (200 kb/s) for longer than it takes to hear back.
+const FIRST_ESTIMATE: str0m::bwe::Bitrate = str0m::bwe::Bitrate::kbps(300);
+/// How long there may be no sign of life (RFC 7675 section 5.1 gives a sender 30 s; here the
+/// participant's checks come every few seconds).
+const SILENCE: Duration = Duration::from_secs(15);
+/// How long ICE and DTLS may take, by way of a TURN server and with losses.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+/// From how many places packets of a participant are taken: each network of it and each TURN
+/// server is one.
+const MOST_PLACES: usize = 16;
+/// How far str0m's clock may be ahead: it spaces packets that leave at once by a microsecond.
+const AHEAD: Duration = Duration::from_micros(200);
+/// Most packets that leave at once; the rest is next in a millisecond.
+const MOST_AT_ONCE: usize = 1024;
+/// How long packets of pictures are kept to be sent again: longer than the longest round trip on
+/// which a picture that was repaired is still worth showing.
+const REPAIR_AGE: Duration = Duration::from_millis(1000);
+/// Most packets that are kept for that: a second at 5 Mb/s.
+const REPAIR_PACKETS: usize = 512;
+/// What part of a stream may be sent again: more than the losses under which a call works.
+const REPAIR_RATIO: f32 = 0.3;
+/// How long sound pauses until its stream is forgotten: streams that say nothing cost time.
+const SOUND_IDLE: Duration = Duration::from_secs(10);
+/// The section of all sound, and that of all pictures. Neither is ever sent.
+const SOUND: &str = "sound";
+const PICTURES: &str = "pictures";
+
+/// What all connections of a relay share.
+pub(super) struct Ground {
+    provider: Arc<CryptoProvider>,
+    /// One certificate for all, so that a connection costs no new key.
+    certificate: DtlsCert,
+}
+
+impl Ground {
+    /// Makes a certificate; `None` if the system gives no random numbers.
+    pub(super) fn new() -> Option<Self> {
+        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = provider.dtls_provider.generate_certificate()?;
+        Some(Self {
+            provider,
+            certificate,
+        })
+    }
+}
+
+/// Under which SSRCs a participant's media is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ssrcs {
+    pub(super) sound: u32,
+    pub(super) pictures: u32,
+    pub(super) repair: u32,
+}
+
+/// A packet that is passed on.
+pub(super) struct Passing<'a> {
+    pub(super) packet: &'a str0m::rtp::RtpPacket,
+    pub(super) sequence: u64,
+    pub(super) marker: bool,
+    /// When its media was taken.
+    pub(super) taken: Instant,
+}
+
+/// A stream to the participant.
+#[derive(Debug)]
+struct Stream {
+    /// Whose media it is.
+    of: Member,
+    /// What tells it from other streams of its section.
+    slot: usize,
+    used: Instant,
+}
+
+/// A participant's connection.
+pub(super) struct Client {
+    pub(super) member: Member,
+    pub(super) hall: Key,
+    pub(super) participant: ParticipantId,
+    pub(super) connection: u32,
+    pub(super) ufrag: String,
+    password: String,
+    hmac: &'static dyn Sha1HmacProvider,
+    /// The SSRC of the participant's sound, and those of the layers of its pictures.
+    pub(super) sound: u32,
+    pub(super) layers: Vec<u32>,
+    /// Under which its media is passed on to others.
+    pub(super) ssrcs: Ssrcs,
+    payload_types: RelayPayloadTypes,
+    rtc: Rtc,
+    /// What str0m was last told to be the time; never goes back.
+    now: Instant,
+    pub(super) connected: bool,
+    opened: Instant,
+    heard: Instant,
+    /// Why it cannot go on.
+    pub(super) over: Option<&'static str>,
+    /// Where its packets come from, the newest first, and how it is reached there.
+    pub(super) places: Vec<(SocketAddr, Exit)>,
+    pub(super) police: Bucket,
+    pub(super) timeline: Timeline,
+    streams: HashMap<u32, Stream>,
+    /// Whose stream is which of a section's, pictures and sound together.
+    slots: Vec<Option<Member>>,
+    /// When str0m wants to be asked next.
+    due: Instant,
+    /// The time for which this stands in the agenda.
+    pub(super) listed: Option<Instant>,
+    /// Whether it waits for its turn.
+    pub(super) dirty: bool,
+}
+
+impl Client {
+    /// Opens a connection, for whose half `credentials` were made; `None` if the participant's half
+    /// is not one.
+    pub(super) fn open(
+        ground: &Ground,
+        (member, hall, participant): (Member, Key, ParticipantId),
+        open: &RelayOpen,
+        credentials: IceCreds,
+        ssrcs: Ssrcs,
+        police: Rate,
+        now: Instant,
+    ) -> Option<Self> {
+        let fingerprint = fingerprint_bytes(&open.fingerprint)?;
+        if open.ufrag.is_empty() || open.password.is_empty() {
+            return None;
+        }
+        let IceCreds { ufrag, pass } = credentials.clone();
+        let rtc = catch_unwind(AssertUnwindSafe(|| {
+            let config = config(ground, open, credentials);
+            let mut rtc = config.build(now);
+            begin(&mut rtc, open, fingerprint)?;
+            Ok::<_, RtcError>(rtc)
+        }));
+        let rtc = rtc.ok()?.ok()?;
+        Some(Self {
+            member,
+            hall,
+            participant,
+            connection: open.connection,
+            ufrag,
+            password: pass,
+            hmac: ground.provider.sha1_hmac_provider,
+            sound: open.sound,
+            layers: open.layers.clone(),
+            ssrcs,
+            payload_types: open.payload_types,
+            rtc,
+            now,
+            connected: false,
+            opened: now,
+            heard: now,
+            over: None,
+            places: Vec::new(),
+            police: Bucket::new(police, now),
+            timeline: Timeline::default(),
+            streams: HashMap::new(),
+            slots: Vec::new(),
+            due: now,
+            listed: None,
+            dirty: false,
+        })
+    }
+
+    /// Returns the fingerprint of the relay's certificate, as it is signalled.
+    pub(super) fn own_fingerprint(&mut self) -> String {
+        let direct = self.rtc.direct_api();
+        let bytes = direct.local_dtls_fingerprint().bytes.iter();
+        let pairs: Vec<_> = bytes.map(|byte| format!("{byte:02X}")).collect();
+        pairs.join(":")
+    }
+
+    /// Returns when this is to be looked at next.
+    pub(super) fn due(&self) -> Instant {
+        self.due.min(self.deadline())
+    }
+
+    fn deadline(&self) -> Instant {
+        match self.connected {
+            true => self.heard + SILENCE,
+            false => self.opened + HANDSHAKE,
+        }
+    }
+
+    /// Takes in a STUN message that names this connection. Returns whether it is the participant's.
+    pub(super) fn receive_stun(
+        &mut self,
+        source: SocketAddr,
+        exit: Exit,
+        datagram: &[u8],
+        now: Instant,
+    ) -> bool {
+        let (password, hmac) = (self.password.as_bytes(), self.hmac);
+        let ours = str0m::ice::StunMessage::parse(datagram)
+            .is_ok_and(|message| message.verify(password, |key, parts| hmac.sha1_hmac(key, parts)));
+        if !ours {
+            return false;
+        }
+        self.heard = now;
+        match self.places.iter_mut().find(|(place, _)| *place == source) {
+            Some(place) => place.1 = exit,
+            None => self.places.insert(0, (source, exit)),
+        }
+        self.receive(source, datagram, now);
+        true
+    }
+
+    /// Takes in a datagram from one of the participant's places.
+    pub(super) fn receive(&mut self, source: SocketAddr, datagram: &[u8], now: Instant) {
+        let destination = local_address(source);
+        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
+            return;
+        };
+        self.now = self.now.max(now);
+        let now = self.now;
+        // Malformed and foreign packets are errors too: anybody may send them from there, and the
+        // connection goes on after them.
+        self.guard(|rtc| rtc.handle_input(Input::Receive(now, receive)));
+    }
+
+    /// Returns a place that is one too many, no more to be taken for the participant's.
+    pub(super) fn forget_place(&mut self) -> Option<SocketAddr> {
+        if self.places.len() <= MOST_PLACES {
+            return None;
+        }
+        self.places.pop().map(|(place, _)| place)
+    }
+
+    /// Lets time pass.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
+        if now >= self.deadline() {
+            let silent = if self.connected {
+                "silent"
+            } else {
+                "not connected in time"
+            };
+            self.over.get_or_insert(silent);
+        }
+    }
+
+    /// Sends what is to be sent, and returns the next thing that happened.
+    pub(super) fn poll(&mut self, now: Instant, outlet: &mut Outlet) -> Option<Event> {
+        self.now = self.now.max(now);
+        for _ in 0..MOST_AT_ONCE {
+            if self.over.is_some() {
+                return None;
+            }
+            match self.guard(Rtc::poll_output)? {
+                Ok(Output::Timeout(due)) if due <= now + AHEAD && self.rtc.is_alive() => {
+                    self.now = self.now.max(due);
+                    let now = self.now;
+                    self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
+                }
+                Ok(Output::Timeout(due)) => {
+                    self.due = due;
+                    if !self.rtc.is_alive() {
+                        self.over.get_or_insert("closed");
+                    }
+                    return None;
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    let to = transmit.destination;
+                    if let Some((_, exit)) = self.places.iter().find(|(place, _)| *place == to) {
+                        outlet.push(*exit, to, &transmit.contents);
+                    }
+                }
+                Ok(Output::Event(Event::Connected)) => self.connected = true,
+                Ok(Output::Event(event)) => return Some(event),
+                Err(cause) => {
+                    debug!(%cause, "a connection to the relay failed");
+                    self.over.get_or_insert("failed");
+                }
+            }
+        }
+        self.due = now + Duration::from_millis(1);
+        None
+    }
+
+    /// Passes a packet of somebody's sound on to the participant.
+    pub(super) fn pass_sound(&mut self, of: Member, ssrcs: &Ssrcs, passing: &Passing<'_>) {
+        let payload_type = self.payload_types.sound;
+        self.pass(of, (ssrcs.sound, None), payload_type, passing);
+    }
+
+    /// Passes a packet of somebody's pictures on to the participant.
+    pub(super) fn pass_picture(&mut self, of: Member, ssrcs: &Ssrcs, passing: &Passing<'_>) {
+        let payload_type = self.payload_types.pictures;
+        let ssrcs = (ssrcs.pictures, Some(ssrcs.repair));
+        self.pass(of, ssrcs, payload_type, passing);
+    }
+
+    fn pass(
+        &mut self,
+        of: Member,
+        (ssrc, repair): (u32, Option<u32>),
+        payload_type: u8,
+        passing: &Passing<'_>,
+    ) {
+        if !self.connected {
+            return;
+        }
+        let now = self.now;
+        let fresh = match self.streams.get_mut(&ssrc) {
+            Some(stream) => {
+                stream.used = now;
+                None
+            }
+            None => Some(self.add_stream(of, ssrc)),
+        };
+        let Passing {
+            packet,
+            sequence,
+            marker,
+            taken,
+        } = *passing;
+        let ext_vals = str0m::rtp::ExtensionValues {
+            audio_level: packet.header.ext_vals.audio_level,
+            voice_activity: packet.header.ext_vals.voice_activity,
+            frame_mark: packet.header.ext_vals.frame_mark,
+            ..Default::default()
+        };
+        let write = RtpWrite::new(
+            payload_type.into(),
+            sequence.into(),
+            packet.header.timestamp,
+            taken,
+            Arc::clone(&packet.payload),
+        );
+        let write = write
+            .marker(marker)
+            .nackable(repair.is_some())
+            .ext_vals(ext_vals);
+        self.guard(|rtc| {
+            let mut direct = rtc.direct_api();
+            let ssrc = Ssrc::from(ssrc);
+            if let Some(slot) = fresh {
+                let mid = Mid::from(if repair.is_some() { PICTURES } else { SOUND });
+                let stream =
+                    direct.declare_stream_tx(ssrc, repair.map(Ssrc::from), mid, Some(rid(slot)));
+                if repair.is_some() {
+                    stream.set_rtx_cache(REPAIR_PACKETS, REPAIR_AGE, Some(REPAIR_RATIO));
+                }
+            }
+            if let Some(stream) = direct.stream_tx(&ssrc) {
+                stream.write_rtp(write);
+            }
+        });
+    }
+
+    /// Finds a place for a stream, and returns it.
+    fn add_stream(&mut self, of: Member, ssrc: u32) -> usize {
+        let slot = self.slots.iter().position(Option::is_none);
+        let slot = slot.unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(of);
+        let used = self.now;
+        self.streams.insert(ssrc, Stream { of, slot, used });
+        slot
+    }
+
+    /// Forgets the streams of somebody who is gone.
+    pub(super) fn forget(&mut self, of: Member) {
+        self.remove_streams(|_, stream| stream.of == of);
+    }
+
+    /// Forgets the sound of those who have said nothing for a while. A stream of pictures is kept:
+    /// its repairs could not go on where they ended.
+    pub(super) fn tidy(&mut self, sound: impl Fn(u32, Member) -> bool) {
+        let now = self.now;
+        self.remove_streams(|ssrc, stream| {
+            now.saturating_duration_since(stream.used) >= SOUND_IDLE && sound(ssrc, stream.of)
+        });
+    }
+
+    fn remove_streams(&mut self, over: impl Fn(u32, &Stream) -> bool) {
+        let over: Vec<_> = self
+            .streams
+            .extract_if(|ssrc, stream| over(*ssrc, stream))
+            .collect();
+        for (ssrc, stream) in over {
+            self.slots[stream.slot] = None;
+            self.guard(|rtc| rtc.direct_api().remove_stream_tx(ssrc.into()));
+        }
+    }
+
+    /// Returns of whom a keyframe is asked for.
+    pub(super) fn whose(&self, request: &KeyframeRequest) -> Option<Member> {
+        let slot: usize = request.rid?.parse().ok()?;
+        *self.slots.get(slot)?
+    }
+
+    /// Asks the participant for a keyframe of a layer.
+    pub(super) fn request_keyframe(&mut self, layer: u8) {
+        let Some(ssrc) = self.layers.get(usize::from(layer)).copied() else {
+            return;
+        };
+        self.guard(|rtc| {
+            if let Some(stream) = rtc.direct_api().stream_rx(&ssrc.into()) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        });
+    }
+
+    /// Has the way to the participant probed up to a rate.
+    pub(super) fn probe(&mut self, desired: Bitrate) {
+        let desired = str0m::bwe::Bitrate::bps(desired.bps());
+        self.guard(|rtc| {
+            rtc.bwe().set_bitrate(str0m::bwe::Bitrate::ZERO, desired);
+        });
+    }
+
+    /// Says goodbye, so that the participant need not find out.
+    pub(super) fn say_goodbye(&mut self, outlet: &mut Outlet) {
+        if self.over.is_none() && self.connected {
+            self.guard(Rtc::close);
+            let now = self.now;
+            while self.poll(now, outlet).is_some() {}
+        }
+    }
+
+    /// Calls str0m; after a panic never again.
+    fn guard<T>(&mut self, call: impl FnOnce(&mut Rtc) -> T) -> Option<T> {
+        if self.over.is_some_and(|why| why == PANICKED) {
+            return None;
+        }
+        let rtc = &mut self.rtc;
+        match catch_unwind(AssertUnwindSafe(|| call(rtc))) {
+            Ok(value) => Some(value),
+            Err(_) => {
+                warn!("a connection to the relay panicked and is closed");
+                self.over = Some(PANICKED);
+                None
+            }
+        }
+    }
+}
+
+const PANICKED: &str = "panicked";
+
+/// Where str0m believes the relay to be: the real address differs by participant and is of no
+/// consequence, as an ICE-lite agent of one address a family only answers.
+fn local_address(remote: SocketAddr) -> SocketAddr {
+    match remote.is_ipv4() {
+        true => (Ipv4Addr::new(192, 0, 2, 1), 9).into(),
+        false => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into(),
+    }
+}
+
+fn rid(slot: usize) -> Rid {
+    Rid::from(format!("{slot}").as_str())
+}
+
+fn config(ground: &Ground, open: &RelayOpen, credentials: IceCreds) -> RtcConfig {
+    let extensions = open.extensions;
+    let mut config = RtcConfig::new()
+        .set_crypto_provider(Arc::clone(&ground.provider))
+        .set_dtls_cert(ground.certificate.clone())
+        .set_local_ice_credentials(credentials)
+        .set_ice_lite(true)
+        .set_rtp_mode(true)
+        .enable_bwe(Some(FIRST_ESTIMATE))
+        .clear_codecs()
+        .clear_extension_map()
+        .set_extension(extensions.audio_level, Extension::AudioLevel)
+        .set_extension(extensions.transport_cc, Extension::TransportSequenceNumber)
+        .set_extension(
+            extensions.frame_marking,
+            Extension::with_serializer(URI, Marking),
+        )
+        // A stream of sound is told apart from pictures by having no repair stream, and pictures
+        // that come in have none either.
+        .set_rtcp_report_interval_audio(Duration::from_secs(1))
+        .set_send_buffer_audio(1)
+        .set_send_buffer_video(REPAIR_PACKETS);
+    let types = open.payload_types;
+    config.codec_config().add_config(
+        types.sound.into(),
+        None,
+        Codec::Opus,
+        Frequency::FORTY_EIGHT_KHZ,
+        Some(2),
+        FormatParams::default(),
+    );
+    config.codec_config().add_config(
+        types.pictures.into(),
+        Some(types.repair.into()),
+        Codec::H264,
+        Frequency::NINETY_KHZ,
+        None,
+        FormatParams::default(),
+    );
+    config
+}
+
+/// Sets up what a session description would say.
+fn begin(rtc: &mut Rtc, open: &RelayOpen, fingerprint: Vec<u8>) -> Result<(), RtcError> {
+    for family in [
+        SocketAddr::from(([0; 4], 0)),
+        SocketAddr::from(([0; 16], 0)),
+    ] {
+        if let Ok(candidate) = Candidate::host(local_address(family), "udp") {
+            rtc.add_local_candidate(candidate);
+        }
+    }
+    let mut direct = rtc.direct_api();
+    direct.set_ice_controlling(false);
+    direct.set_remote_ice_credentials(IceCreds {
+        ufrag: open.ufrag.clone(),
+        pass: open.password.clone(),
+    });
+    direct.set_remote_fingerprint(Fingerprint {
+        hash_func: "sha-256".to_owned(),
+        bytes: fingerprint,
+    });
+    direct.start_dtls(false)?;
+    direct.enable_twcc_feedback();
+    let (sound, pictures) = (Mid::from(SOUND), Mid::from(PICTURES));
+    direct.declare_media(sound, MediaKind::Audio);
+    direct.declare_media(pictures, MediaKind::Video);
+    // Sound that comes late is of no use; it is repaired by what the next packet carries of it.
+    let stream = direct.expect_stream_rx(open.sound.into(), None, sound, None);
+    stream.suppress_nack(true);
+    for (number, layer) in open.layers.iter().enumerate() {
+        direct.expect_stream_rx((*layer).into(), None, pictures, Some(rid(number)));
+    }
+    Ok(())
+}
+
+/// Reads 32 pairs of hexadecimal digits.
+fn fingerprint_bytes(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.split(':').map(|pair| {
+        let digits = pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u8::from_str_radix(pair, 16).ok().filter(|_| digits)
+    });
+    let bytes = pairs.collect::<Option<Vec<_>>>()?;
+    (bytes.len() == 32).then_some(bytes)
+}

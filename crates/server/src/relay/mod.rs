@@ -1,0 +1,35 @@
+//! The relay's transport: passes on the media of calls that outgrow a mesh, without decoding any.
+//!
+//! ```text
+//! reception ── Fact ──▶ thread: hub ── Answer ──▶ reception
+//!                              │
+//! UDP socket ◀═▶ by source, or by ufrag ─▶ client (ICE-lite, DTLS, SRTP: str0m)
+//!                              │                   │ packet
+//!                              │                   ▼
+//!                              │     nonstop_relay::Room (pure): who gets it
+//!                              │                   │
+//!                              └──── other clients ◀┘
+//! ```
+//!
+//! One thread owns the sockets, every connection and every room, with a runtime of its own: no lock
+//! stands between two packets. Only what something touched is looked at: a packet, a deadline, or a
+//! fact. What is decided about a call is decided in `nonstop_relay`; here is how it travels.
+
+mod addresses;
+mod agenda;
+mod client;
+mod config;
+mod hub;
+mod marking;
+mod media;
+mod members;
+mod outlet;
+mod signalling;
+mod stun;
+mod thread;
+mod timeline;
+
+pub(crate) use addresses::Addresses;
+pub use config::RelayConfig;
+pub(crate) use signalling::{Answer, Fact, Said};
+pub(crate) use thread::{ANSWERS, Relay, RelayWay, open_sockets};
