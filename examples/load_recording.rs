@@ -89,11 +89,7 @@ fn frames(clip: &Path) -> anyhow::Result<Vec<VideoFrame>> {
 }
 
 /// One layer: flags and bytes of each picture. What the encoder leaves out is left out here too.
-fn layer(
-    frames: &[VideoFrame],
-    size: Size,
-    target: Bitrate,
-) -> anyhow::Result<Vec<(u8, Vec<u8>)>> {
+fn layer(frames: &[VideoFrame], size: Size, target: Bitrate) -> anyhow::Result<Vec<(u8, Vec<u8>)>> {
     let mut scaler = Scaler::new();
     let mut encoder = Encoder::new(size, FPS as f32, target)?;
     let mut pictures = Vec::new();
