@@ -25,6 +25,7 @@ pub mod peer;
 mod post;
 mod proxy;
 mod recording;
+pub mod relayed;
 mod room;
 mod signalling;
 pub mod time_base;

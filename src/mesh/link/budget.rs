@@ -40,18 +40,18 @@ const RESUME_AFTER: Duration = Duration::from_secs(2);
 
 /// What a link's estimate is spent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Share {
+pub(in crate::mesh) struct Share {
     /// The bitrate of Opus.
-    pub(super) sound: Bitrate,
+    pub(in crate::mesh) sound: Bitrate,
     /// The bitrate of H.264.
-    pub(super) video: Bitrate,
+    pub(in crate::mesh) video: Bitrate,
     /// Whether pictures pause.
-    pub(super) paused: bool,
+    pub(in crate::mesh) paused: bool,
 }
 
 /// Shares out one link's estimate.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(in crate::mesh) struct Budget {
     sound: usize,
     sound_since: Option<Instant>,
     paused: bool,
@@ -61,7 +61,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Begins with everything.
-    pub(super) fn new() -> Self {
+    pub(in crate::mesh) fn new() -> Self {
         Self {
             sound: SOUND.len() - 1,
             sound_since: None,
@@ -71,14 +71,19 @@ impl Budget {
     }
 
     /// Nothing flows: what was held until now says nothing about later.
-    pub(super) fn interrupt(&mut self) {
+    pub(in crate::mesh) fn interrupt(&mut self) {
         self.turning_since = None;
         self.sound_since = None;
     }
 
     /// Shares the newest estimate. Where no pictures are `wanted` all of it is there for sound, and
     /// a low one is no reason to pause.
-    pub(super) fn share(&mut self, estimate: Bitrate, wanted: bool, now: Instant) -> Share {
+    pub(in crate::mesh) fn share(
+        &mut self,
+        estimate: Bitrate,
+        wanted: bool,
+        now: Instant,
+    ) -> Share {
         if wanted {
             self.pause_or_resume(estimate, now);
         } else {
@@ -94,13 +99,13 @@ impl Budget {
     }
 
     /// Returns what is left for pictures beside `sound`.
-    pub(super) fn video(estimate: Bitrate, sound: Bitrate) -> Bitrate {
+    pub(in crate::mesh) fn video(estimate: Bitrate, sound: Bitrate) -> Bitrate {
         let rest = estimate - sound - SOUND_HEADERS;
         rest.scale(PAYLOAD_SHARE).max(LEAST_VIDEO)
     }
 
     /// Returns the estimate from which on sound is at its best, and pictures have so much.
-    pub(super) fn needed(video: Option<Bitrate>) -> Bitrate {
+    pub(in crate::mesh) fn needed(video: Option<Bitrate>) -> Bitrate {
         let (sound, _) = SOUND[SOUND.len() - 1];
         let video = video.map_or(Bitrate::ZERO, |video| video.scale(1.0 / PAYLOAD_SHARE));
         sound + SOUND_HEADERS + video

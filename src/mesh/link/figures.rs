@@ -148,10 +148,7 @@ pub(super) fn with_path(
 ) -> LinkStats {
     LinkStats {
         path,
-        protocol: path.map(|path| match path {
-            Path::TurnTcp | Path::TurnTls => "tcp",
-            Path::Direct | Path::TurnUdp | Path::Relay => "udp",
-        }),
+        protocol: path.map(Path::protocol),
         round_trip_time,
         ..stats
     }

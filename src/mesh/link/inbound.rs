@@ -6,6 +6,7 @@
 //! ```
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -13,10 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nonstop_wire::ParticipantId;
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    LinkConfig, LinkError,
+    LinkConfig,
     assembly::Assembly,
     depacketise::begins_keyframe,
     remote_clock::RemoteClock,
@@ -27,7 +29,7 @@ use crate::{
     media::{
         Way,
         audio::VoicePacket,
-        video::{AccessUnit, DecodeStats, DecodeThread},
+        video::{AccessUnit, DecodeStats, DecodeThread, PictureSlot},
     },
     mesh::peer::{Kind, RtpIn},
 };
@@ -38,7 +40,7 @@ const MOST_UNITS: usize = 8;
 const KEYFRAME_PAUSE: Duration = Duration::from_millis(300);
 
 /// The decode thread and the queue before it; lives as long as the link.
-pub(super) struct Decoder {
+pub(in crate::mesh) struct Decoder {
     thread: DecodeThread,
     units: mpsc::Sender<AccessUnit>,
     /// Set by the decode thread when only a keyframe helps.
@@ -46,22 +48,30 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Starts the thread; `wake` is notified when something of it needs attention.
-    pub(super) fn start(config: &LinkConfig, wake: &Arc<Notify>) -> Result<Self, LinkError> {
+    /// Starts the thread for somebody's pictures that come one `way`; `wake` is notified when
+    /// something of it needs attention.
+    ///
+    /// # Errors
+    /// Fails if the system gives no thread.
+    pub(in crate::mesh) fn start(
+        of: ParticipantId,
+        way: Way,
+        slot: &PictureSlot,
+        wake: &Arc<Notify>,
+    ) -> io::Result<Self> {
         let (units, input) = mpsc::channel(MOST_UNITS);
         let needs_keyframe = Arc::new(AtomicBool::new(false));
         let (flag, notify) = (Arc::clone(&needs_keyframe), Arc::clone(wake));
         let thread = DecodeThread::start(
-            &format!("decode-{}", config.peer),
+            &of.to_string(),
             input,
-            Way::Direct,
-            config.picture.clone(),
+            way,
+            slot.clone(),
             Arc::new(move || {
                 flag.store(true, Relaxed);
                 notify.notify_one();
             }),
-        )
-        .map_err(|error| LinkError::Setup(error.to_string()))?;
+        )?;
         let notify = Arc::clone(wake);
         thread
             .stats()
@@ -74,20 +84,20 @@ impl Decoder {
     }
 
     /// Returns a reader of what the decoder has done.
-    pub(super) fn stats(&self) -> Reader<DecodeStats> {
+    pub(in crate::mesh) fn stats(&self) -> Reader<DecodeStats> {
         self.thread.stats()
     }
 }
 
 /// What came in so far, counted from the start of the connection.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct InboundStats {
-    pub(super) video_bytes: u64,
-    pub(super) audio_bytes: u64,
+pub(in crate::mesh) struct InboundStats {
+    pub(in crate::mesh) video_bytes: u64,
+    pub(in crate::mesh) audio_bytes: u64,
 }
 
 /// Received media of one connection.
-pub(super) struct Inbound {
+pub(in crate::mesh) struct Inbound {
     ssrc: Option<u32>,
     reorder: Reorder<RtpIn>,
     assembly: Assembly,
@@ -102,7 +112,7 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new() -> Self {
+    pub(in crate::mesh) fn new() -> Self {
         Self {
             ssrc: None,
             reorder: Reorder::new(),
@@ -118,7 +128,7 @@ impl Inbound {
     }
 
     /// Takes in a packet of pictures.
-    pub(super) fn handle_video(&mut self, packet: RtpIn, decoder: &Decoder, now: Instant) {
+    pub(in crate::mesh) fn handle_video(&mut self, packet: RtpIn, decoder: &Decoder, now: Instant) {
         if self.ssrc != Some(packet.ssrc) {
             self.ssrc = Some(packet.ssrc);
             self.reorder = Reorder::new();
@@ -137,7 +147,7 @@ impl Inbound {
     }
 
     /// Takes in a packet of sound; returns true for the first.
-    pub(super) fn handle_audio(&mut self, packet: RtpIn, config: &LinkConfig) -> bool {
+    pub(in crate::mesh) fn handle_audio(&mut self, packet: RtpIn, config: &LinkConfig) -> bool {
         self.stats.audio_bytes += packet.payload.len() as u64;
         config.voice.push(VoicePacket {
             sequence: packet.sequence,
@@ -149,21 +159,27 @@ impl Inbound {
     }
 
     /// Takes in how the other side's clock and time stamps belong together.
-    pub(super) fn handle_report(&mut self, kind: Kind, ntp: u64, timestamp: u32, arrived: Instant) {
+    pub(in crate::mesh) fn handle_report(
+        &mut self,
+        kind: Kind,
+        ntp: u64,
+        timestamp: u32,
+        arrived: Instant,
+    ) {
         if kind == Kind::Video {
             self.clock.handle_report(ntp, timestamp, arrived);
         }
     }
 
     /// Tells how long the way there and back is.
-    pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
+    pub(in crate::mesh) fn set_round_trip(&mut self, round_trip: Duration) {
         self.round_trip = round_trip;
         self.reorder.set_round_trip(round_trip);
         self.clock.set_round_trip(round_trip);
     }
 
     /// Hands on what has become ready by time passing.
-    pub(super) fn advance(&mut self, decoder: &Decoder, now: Instant) {
+    pub(in crate::mesh) fn advance(&mut self, decoder: &Decoder, now: Instant) {
         while let Some(next) = self.reorder.pop(now) {
             for unit in self.assembly.push(next).into_iter().flatten() {
                 self.hand_on(unit, decoder, now);
@@ -190,13 +206,13 @@ impl Inbound {
     }
 
     /// Returns the stream and its packets to be asked for now.
-    pub(super) fn ask(&mut self, now: Instant) -> Option<(u32, Vec<u16>)> {
+    pub(in crate::mesh) fn ask(&mut self, now: Instant) -> Option<(u32, Vec<u16>)> {
         let missing = self.reorder.ask(now);
         Some((self.ssrc?, missing)).filter(|(_, missing)| !missing.is_empty())
     }
 
     /// Returns the stream of which a keyframe is to be asked for now.
-    pub(super) fn ask_keyframe(&mut self, now: Instant) -> Option<u32> {
+    pub(in crate::mesh) fn ask_keyframe(&mut self, now: Instant) -> Option<u32> {
         if !self.keyframe_wanted || self.keyframe_due().is_some_and(|due| now < due) {
             return None;
         }
@@ -210,7 +226,7 @@ impl Inbound {
     }
 
     /// Returns when something becomes due by time passing.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(in crate::mesh) fn poll_timeout(&self) -> Option<Instant> {
         let keyframe = self.keyframe_wanted.then(|| self.keyframe_due()).flatten();
         [self.reorder.poll_timeout(), keyframe]
             .into_iter()
@@ -219,7 +235,7 @@ impl Inbound {
     }
 
     /// Returns what came in so far.
-    pub(super) fn stats(&self) -> (InboundStats, ReorderStats) {
+    pub(in crate::mesh) fn stats(&self) -> (InboundStats, ReorderStats) {
         (self.stats, self.reorder.stats())
     }
 }

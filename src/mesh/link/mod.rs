@@ -7,17 +7,17 @@
 //! ```
 
 mod assembly;
-mod budget;
+pub(super) mod budget;
 pub mod depacketise;
 mod figures;
 mod health;
-mod inbound;
+pub(super) mod inbound;
 mod outbound;
-mod packetise;
-mod remote_clock;
-mod reorder;
+pub(super) mod packetise;
+pub(super) mod remote_clock;
+pub(super) mod reorder;
 mod session;
-mod talk;
+pub(super) mod talk;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// Most bytes of payload in one packet: with RTP, extensions, SRTP, UDP, IPv6 and TURN around it,
 /// it stays below 1280, which every IPv6 path carries.
-pub(super) const MOST_PAYLOAD: usize = 1_120;
+pub(in crate::mesh) const MOST_PAYLOAD: usize = 1_120;
 
 const DELIMITER: u8 = 9;
 const FILLER: u8 = 12;
@@ -17,7 +17,7 @@ const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 
 /// Cuts an access unit in Annex B form into payloads of at most `most` bytes (at least 3).
-pub(super) fn packetise(unit: &Bytes, most: usize) -> Vec<Bytes> {
+pub(in crate::mesh) fn packetise(unit: &Bytes, most: usize) -> Vec<Bytes> {
     let mut payloads = Vec::with_capacity(unit.len() / most + 2);
     let mut together: Vec<Bytes> = Vec::new();
     for nal in nal_units(unit) {

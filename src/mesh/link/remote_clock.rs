@@ -18,26 +18,26 @@ const OLDEST: Duration = Duration::from_secs(10);
 
 /// Our own clock as others see it: NTP time that goes on evenly, whatever is done to the wall clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct NtpClock {
+pub(in crate::mesh) struct NtpClock {
     started: Instant,
     unix: Duration,
 }
 
 impl NtpClock {
     /// Makes a clock from one reading of both.
-    pub(super) fn new(now: Instant, unix: Duration) -> Self {
+    pub(in crate::mesh) fn new(now: Instant, unix: Duration) -> Self {
         Self { started: now, unix }
     }
 
     /// Returns the NTP time (32.32 fixed point) at an instant.
-    pub(super) fn at(&self, instant: Instant) -> u64 {
+    pub(in crate::mesh) fn at(&self, instant: Instant) -> u64 {
         let time = self.unix + instant.saturating_duration_since(self.started);
         let fraction = (u64::from(time.subsec_nanos()) << 32) / 1_000_000_000;
         ((time.as_secs() + NTP_EPOCH) << 32) | fraction
     }
 
     /// Returns the round trip that a reception report tells of (RFC 3550 section 6.4.1), if any.
-    pub(super) fn round_trip(
+    pub(in crate::mesh) fn round_trip(
         &self,
         last_sender_report: u32,
         delay: u32,
@@ -62,7 +62,7 @@ struct Report {
 
 /// Turns the other side's time stamps of one stream into instants here.
 #[derive(Debug)]
-pub(super) struct RemoteClock {
+pub(in crate::mesh) struct RemoteClock {
     /// Ticks of the time stamp a second.
     rate: f64,
     newest: Option<Report>,
@@ -72,7 +72,7 @@ pub(super) struct RemoteClock {
 }
 
 impl RemoteClock {
-    pub(super) fn new(rate: u32) -> Self {
+    pub(in crate::mesh) fn new(rate: u32) -> Self {
         Self {
             rate: f64::from(rate),
             newest: None,
@@ -82,7 +82,7 @@ impl RemoteClock {
     }
 
     /// Takes in a sender report.
-    pub(super) fn handle_report(&mut self, ntp: u64, timestamp: u32, arrived: Instant) {
+    pub(in crate::mesh) fn handle_report(&mut self, ntp: u64, timestamp: u32, arrived: Instant) {
         self.newest = Some(Report { ntp, timestamp });
         if self.arrivals.len() == MEMORY {
             self.arrivals.pop_front();
@@ -91,12 +91,12 @@ impl RemoteClock {
     }
 
     /// Tells how long the way there and back is.
-    pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
+    pub(in crate::mesh) fn set_round_trip(&mut self, round_trip: Duration) {
         self.round_trip = round_trip;
     }
 
     /// Returns when what carries this time stamp was captured, at the latest `now`.
-    pub(super) fn captured(&self, timestamp: u32, now: Instant) -> Option<Instant> {
+    pub(in crate::mesh) fn captured(&self, timestamp: u32, now: Instant) -> Option<Instant> {
         let newest = self.newest?;
         let (_, ntp) = *self.arrivals.back()?;
         // The instant here at which the other side's clock said what it says in the newest report:

@@ -27,7 +27,7 @@ const USUAL_ROUND_TRIP: Duration = Duration::from_millis(80);
 
 /// What comes out, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ordered<T> {
+pub(in crate::mesh) enum Ordered<T> {
     /// The next packet.
     Packet(T),
     /// Some packets in between never came.
@@ -43,20 +43,20 @@ struct Missing {
 
 /// Counts from the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct ReorderStats {
+pub(in crate::mesh) struct ReorderStats {
     /// Packets that came, duplicates not counted.
-    pub(super) received: u64,
+    pub(in crate::mesh) received: u64,
     /// Packets that had to be asked for.
-    pub(super) missed: u64,
+    pub(in crate::mesh) missed: u64,
     /// Packets given up on.
-    pub(super) lost: u64,
+    pub(in crate::mesh) lost: u64,
     /// Packets that came twice or too late.
-    pub(super) useless: u64,
+    pub(in crate::mesh) useless: u64,
 }
 
 /// The buffer. See the module.
 #[derive(Debug)]
-pub(super) struct Reorder<T> {
+pub(in crate::mesh) struct Reorder<T> {
     /// The next number to hand out, counted without wrapping.
     next: Option<u64>,
     /// The number after the highest seen.
@@ -69,7 +69,7 @@ pub(super) struct Reorder<T> {
 }
 
 impl<T> Reorder<T> {
-    pub(super) fn new() -> Self {
+    pub(in crate::mesh) fn new() -> Self {
         Self {
             next: None,
             end: 0,
@@ -82,17 +82,17 @@ impl<T> Reorder<T> {
     }
 
     /// Tells how long a request and its answer take.
-    pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
+    pub(in crate::mesh) fn set_round_trip(&mut self, round_trip: Duration) {
         self.round_trip = round_trip;
     }
 
     /// Returns what happened so far.
-    pub(super) fn stats(&self) -> ReorderStats {
+    pub(in crate::mesh) fn stats(&self) -> ReorderStats {
         self.stats
     }
 
     /// Takes in a packet as it arrives.
-    pub(super) fn push(&mut self, sequence: u16, packet: T, now: Instant) {
+    pub(in crate::mesh) fn push(&mut self, sequence: u16, packet: T, now: Instant) {
         let Some(next) = self.next else {
             // Counting begins high enough that nothing comes before zero.
             let number = (1 << 32) + u64::from(sequence);
@@ -126,7 +126,7 @@ impl<T> Reorder<T> {
     }
 
     /// Returns the next packet in order, or the gap where patience ended.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Ordered<T>> {
+    pub(in crate::mesh) fn pop(&mut self, now: Instant) -> Option<Ordered<T>> {
         let next = self.next?;
         if std::mem::take(&mut self.restarted) {
             return Some(Ordered::Gap);
@@ -151,7 +151,11 @@ impl<T> Reorder<T> {
 
     /// Waits no longer for what is missing where a picture has come whole that needs nothing before
     /// it: `begins` tells its first packet, `ends` the last of a picture.
-    pub(super) fn skip_to_whole(&mut self, begins: impl Fn(&T) -> bool, ends: impl Fn(&T) -> bool) {
+    pub(in crate::mesh) fn skip_to_whole(
+        &mut self,
+        begins: impl Fn(&T) -> bool,
+        ends: impl Fn(&T) -> bool,
+    ) {
         let Some(next) = self.next.filter(|next| self.missing.contains_key(next)) else {
             return;
         };
@@ -173,7 +177,7 @@ impl<T> Reorder<T> {
     }
 
     /// Returns the numbers to ask for now.
-    pub(super) fn ask(&mut self, now: Instant) -> Vec<u16> {
+    pub(in crate::mesh) fn ask(&mut self, now: Instant) -> Vec<u16> {
         let pause = self.round_trip + self.round_trip / 8 + Duration::from_millis(15);
         let mut asked = Vec::new();
         for (number, missing) in &mut self.missing {
@@ -188,7 +192,7 @@ impl<T> Reorder<T> {
     }
 
     /// Returns when [`pop`](Self::pop) or [`ask`](Self::ask) may have something without a new packet.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(in crate::mesh) fn poll_timeout(&self) -> Option<Instant> {
         let patience = self.patience();
         let ask = (self.missing.values())
             .filter(|missing| missing.asked < TRIES)

@@ -182,20 +182,20 @@ fn wanted(size: Size, carried: bool) -> BesideMessage {
 }
 
 /// Tells whether that is no picture at all.
-pub(super) fn is_nothing(size: Size) -> bool {
+pub(in crate::mesh) fn is_nothing(size: Size) -> bool {
     size.pixels() == 0
 }
 
 /// The size that is shown here, told when it is worth telling.
 #[derive(Debug, Default)]
-struct Wish {
+pub(in crate::mesh) struct Wish {
     shown: Option<(Size, Instant)>,
     told: Option<(Size, Instant)>,
 }
 
 impl Wish {
     /// Takes in what is shown now; returns it if it should be told.
-    fn due(&mut self, shown: Size, now: Instant) -> Option<Size> {
+    pub(in crate::mesh) fn due(&mut self, shown: Size, now: Instant) -> Option<Size> {
         let since = match self.shown {
             Some((same, since)) if same == shown => since,
             _ => now,
@@ -211,7 +211,8 @@ impl Wish {
         (shown != told && !waits && now.duration_since(at) >= PAUSE).then_some(shown)
     }
 
-    fn told(&mut self, size: Size, now: Instant) {
+    /// It was told.
+    pub(in crate::mesh) fn told(&mut self, size: Size, now: Instant) {
         self.told = Some((size, now));
     }
 }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     clock,
+    media::Way,
     mesh::peer::{Peer, PeerConfig},
 };
 
@@ -49,7 +50,8 @@ impl Media {
         let now = clock::now();
         let wake = Arc::new(Notify::new());
         let outbound = Outbound::start(config)?;
-        let decoder = Decoder::start(config, &wake)?;
+        let decoder = Decoder::start(config.peer, Way::Direct, &config.picture, &wake)
+            .map_err(|error| LinkError::Setup(error.to_string()))?;
         let sources = Sources {
             encode: outbound.encode_stats(),
             decode: decoder.stats(),

@@ -19,6 +19,16 @@ pub enum Path {
     Relay,
 }
 
+impl Path {
+    /// Returns the protocol of this computer's packets on it.
+    pub(crate) fn protocol(self) -> &'static str {
+        match self {
+            Self::TurnTcp | Self::TurnTls => "tcp",
+            Self::Direct | Self::TurnUdp | Self::Relay => "udp",
+        }
+    }
+}
+
 impl From<Way> for Path {
     fn from(way: Way) -> Self {
         match way {

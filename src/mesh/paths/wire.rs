@@ -252,6 +252,11 @@ impl Wire {
         self.end.agent().selected().cloned()
     }
 
+    /// Returns when something of the other side came last, if only an answer to a check.
+    pub(crate) fn last_heard(&self) -> Option<Instant> {
+        self.end.agent().last_heard()
+    }
+
     /// Returns what is tried, and what this network lets through.
     pub(crate) fn ways(&self) -> Ways {
         let progress = match self.path() {

@@ -48,7 +48,7 @@ use sender::Sender;
 use sockets::Gate;
 pub(crate) use streams::{RtpOut, Stream};
 pub(crate) use tap::{Kind, Received, RtpIn};
-pub(crate) use to_relay::{FromRelay, RelayPeer, RelayPeerConfig};
+pub(crate) use to_relay::{FromRelay, LAYERS, RelayPeer, RelayPeerConfig};
 
 /// What a packet costs beyond its RTP bytes: IPv4 20, UDP 8, SRTP authentication tag 10.
 const OVERHEAD: DataSize = DataSize::from_bytes(38);

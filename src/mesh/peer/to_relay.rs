@@ -115,8 +115,12 @@ impl RelayPeer {
     }
 
     /// Returns our half of the connection, to be told the server, under a number that is larger than
-    /// those before.
-    pub(crate) async fn offer(&mut self, number: u32) -> std::result::Result<RelayOpen, PeerError> {
+    /// those before, with so many layers.
+    pub(crate) async fn offer(
+        &mut self,
+        number: u32,
+        layers: usize,
+    ) -> std::result::Result<RelayOpen, PeerError> {
         // The relay does not check paths by itself (ICE-lite): we lead (RFC 8445 section 6.1.1).
         self.wire().set_controlling(true);
         let open = async {
@@ -135,7 +139,9 @@ impl RelayPeer {
                 fingerprint: description::fingerprint(&text)
                     .ok_or_else(|| missing("a fingerprint"))?,
                 sound: self.sound.ssrc(),
-                layers: self.layers.iter().map(Stream::ssrc).collect(),
+                layers: (self.layers.iter().take(layers))
+                    .map(Stream::ssrc)
+                    .collect(),
                 payload_types: RelayPayloadTypes {
                     sound: codecs::AUDIO_PAYLOAD_TYPE,
                     pictures: codecs::VIDEO_PAYLOAD_TYPE,
@@ -205,9 +211,14 @@ impl RelayPeer {
         Ok(())
     }
 
-    /// Tells what kind of media a payload type is of.
+    /// Tells whether a payload type is that of sound.
     pub(crate) fn is_sound(payload_type: u8) -> bool {
         payload_type == codecs::AUDIO_PAYLOAD_TYPE
+    }
+
+    /// Tells the same of pictures.
+    pub(crate) fn is_pictures(payload_type: u8) -> bool {
+        payload_type == codecs::VIDEO_PAYLOAD_TYPE
     }
 
     /// Tells whether a packet is one that is sent again (RFC 4588).
@@ -256,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_offered_keeps_the_limits_and_the_answer_made_of_it_is_taken() {
         let mut peer = open().await;
-        let open = peer.offer(1).await.expect("we can offer");
+        let open = peer.offer(1, LAYERS).await.expect("we can offer");
         let message = ClientMessage::RelayOpen(open.clone());
         let read = ClientMessage::decode(&message.encode()).expect("within the limits");
         assert_eq!(read, message);
@@ -273,7 +284,7 @@ mod tests {
     #[tokio::test]
     async fn a_relay_without_a_fingerprint_is_refused() {
         let mut peer = open().await;
-        peer.offer(1).await.expect("we can offer");
+        peer.offer(1, LAYERS).await.expect("we can offer");
         for wrong in ["", "AB:CD", "AB\r\na=setup:active"] {
             assert!(peer.apply(&opened(wrong.to_owned())).await.is_err());
         }

@@ -283,6 +283,11 @@ impl Agent {
         self.standby.as_ref().map(|(_, path)| path)
     }
 
+    /// Returns when something of the other side came last, over whichever path.
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.pairs.iter().filter_map(|pair| pair.heard).max()
+    }
+
     /// Returns how far the checks of the current generation have come.
     pub fn progress(&self) -> Progress {
         let mut progress = Progress::default();
