@@ -128,14 +128,24 @@ impl Layer {
         })
     }
 
+    /// Takes note of whether anybody uses the layer.
+    pub(crate) fn review(&mut self, used: bool, now: Instant) {
+        if self.demand.update(used, now) {
+            // A layer that is wanted anew begins with a keyframe, and what came before tells nothing.
+            self.asking.asked_otherwise(now);
+            self.meter = Meter::default();
+        }
+    }
+
     /// Forgets what came in: what comes next is another stream.
     pub(crate) fn restart(&mut self) {
         self.window = Window::default();
     }
 
-    /// Returns what the layer takes: as measured, or as it was when it last flowed, or by its size.
+    /// Returns what the layer takes: as measured, or as it was when it was last wanted, or by its size.
     pub(crate) fn rates(&mut self, now: Instant) -> Rates {
-        if let Some(rates) = self.meter.rates(now) {
+        let measured = self.meter.rates(now);
+        if let Some(rates) = measured.filter(|_| self.demand.wanted()) {
             self.measured = Some(rates);
         }
         self.measured.unwrap_or_else(|| expected(self.size))

@@ -222,8 +222,11 @@ impl Pictures {
     pub(crate) fn used(&self) -> [bool; MAX_LAYERS] {
         let mut used = [false; MAX_LAYERS];
         for stream in &self.streams {
-            let target = stream.target().map(|target| target.layer);
-            for layer in [stream.layer(), target, stream.hoped].into_iter().flatten() {
+            let Some(target) = stream.target() else {
+                continue;
+            };
+            let layers = [stream.layer(), Some(target.layer), stream.hoped];
+            for layer in layers.into_iter().flatten() {
                 used[usize::from(layer)] = true;
             }
         }
@@ -241,6 +244,7 @@ impl Pictures {
 
     /// Finds anew to whom packets of each layer matter.
     pub(crate) fn relist(&mut self) {
+        self.streams.iter_mut().for_each(Stream::tidy);
         for (layer, listening) in self.listening.iter_mut().enumerate() {
             listening.clear();
             let streams = self.streams.iter().enumerate();

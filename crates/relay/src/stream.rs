@@ -55,6 +55,7 @@ pub(crate) struct Stream {
     /// A larger layer that would be passed on if the sender sent it.
     pub(crate) hoped: Option<u8>,
     meanwhile: Meanwhile,
+    watched: bool,
     /// The layer that is passed on, if any.
     layer: Option<u8>,
     /// Whether pictures above the base temporal layer are being passed on.
@@ -98,6 +99,7 @@ impl Stream {
             target: None,
             hoped: None,
             meanwhile: Meanwhile::All,
+            watched: true,
             layer: None,
             upper: false,
             base: 0,
@@ -113,18 +115,28 @@ impl Stream {
 
     /// Says what is to be passed on, and what until then.
     pub(crate) fn aim(&mut self, target: Option<Share>, meanwhile: Meanwhile) {
+        self.watched = true;
         self.target = target;
         self.meanwhile = meanwhile;
     }
 
     /// Ends the stream where it is; it may begin again with a keyframe.
     pub(crate) fn cut(&mut self) {
-        self.end_before(self.last.saturating_add(1));
+        self.end();
     }
 
-    /// Forgets what was sent: nobody waits for it.
-    pub(crate) fn forget(&mut self) {
-        self.numbers.forget();
+    /// Says that nobody watches any more: the stream ends after this picture.
+    pub(crate) fn leave(&mut self) {
+        self.aim(None, Meanwhile::Nothing);
+        self.hoped = None;
+        self.watched = false;
+    }
+
+    /// Forgets what was sent, if nobody watches.
+    pub(crate) fn tidy(&mut self) {
+        if !self.watched && self.layer.is_none() {
+            self.numbers.forget();
+        }
     }
 
     pub(crate) fn target(&self) -> Option<Share> {
@@ -178,14 +190,15 @@ impl Stream {
             Kind::Late => return self.pass_late(layer, arrival),
         };
         if self.layer == Some(layer) {
-            if !next.apart && !self.stops(next) {
+            if !next.apart && !self.stops(arrival, next) {
                 return self.go_on(layer, arrival, next);
             }
-            let tail_is_missing = self.unfinished && !next.apart;
-            self.end_before(match tail_is_missing {
-                true => arrival.sequence,
-                false => self.last.saturating_add(1),
-            });
+            if self.watched && self.unfinished && next.missing > 0 {
+                // What is missing is left numbers, as if the stream went on.
+                self.numbers.close(arrival.sequence);
+                self.layer = None;
+            }
+            self.end();
         }
         self.begin(layer, arrival, next)
     }
@@ -193,21 +206,12 @@ impl Stream {
     fn begin(&mut self, layer: u8, arrival: &Arrival, next: &Next) -> Option<Passed> {
         let target = self.target.filter(|target| target.layer == layer)?;
         let marking = &arrival.marking;
-        let reachable = marking.start || (1..=MISSING_START).contains(&next.missing);
+        let near = (1..=MISSING_START).contains(&next.missing) && next.previous_ended;
+        let reachable = marking.start || near;
         if !(next.begins && marking.independent && marking.temporal == 0 && reachable) {
             return None;
         }
-        if let Some(old) = self.layer {
-            let end = self.last.saturating_add(1);
-            let gap = self.unfinished;
-            self.end_before(end);
-            if gap {
-                // No receiver takes the old layer's last picture for a whole one, unless it was the last
-                // packet alone that was missing.
-                self.numbers.leave_one(old, end);
-                self.tail = Some((old, end));
-            }
-        }
+        self.end();
         let missing = if marking.start { 0 } else { next.missing };
         self.layer = Some(layer);
         self.upper = target.upper;
@@ -296,16 +300,25 @@ impl Stream {
         })
     }
 
-    /// Whether a layer that is not the allotted one ends here.
-    fn stops(&self, next: &Next) -> bool {
+    /// Whether a layer that is not the allotted one ends here. Not between two pictures that both miss
+    /// packets, because nobody knows which belong to the first.
+    fn stops(&self, arrival: &Arrival, next: &Next) -> bool {
         let other = self.target.map(|target| target.layer) != self.layer;
-        next.begins && other && self.meanwhile == Meanwhile::Nothing
+        let unclear = self.unfinished && next.missing > 0 && !arrival.marking.start;
+        next.begins && !unclear && other && self.meanwhile == Meanwhile::Nothing
     }
 
-    fn end_before(&mut self, sequence: u64) {
-        if self.layer.take().is_some() {
-            self.numbers.close(sequence);
+    /// Ends the layer after its newest packet. A picture of which packets are missing by then is followed
+    /// by a gap, so that no receiver takes it for a whole one.
+    fn end(&mut self) {
+        let Some(layer) = self.layer.take() else {
+            return;
+        };
+        let end = self.last.saturating_add(1);
+        self.numbers.close(end);
+        if std::mem::take(&mut self.unfinished) {
+            self.numbers.leave_one(layer, end);
+            self.tail = Some((layer, end));
         }
-        self.unfinished = false;
     }
 }

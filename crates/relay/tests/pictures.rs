@@ -2,7 +2,8 @@
 
 mod sim;
 
-use sim::{CLEAN, LARGE, LAYERS, MIDDLE, SMALL, Sim, ms};
+use nonstop_relay::Event;
+use sim::{CLEAN, LARGE, LAYERS, MIDDLE, ROUGH, SMALL, Sim, ms, size};
 
 #[test]
 fn a_late_joiner_sees_a_picture_at_once() {
@@ -39,5 +40,246 @@ fn a_larger_tile_gets_a_larger_layer_without_a_gap() {
     let received = sim.of(receiver, sender);
     assert_eq!(received.layers(), [0, 2, 1]);
     assert!(received.longest_gap(ms(200), ms(9000)) < ms(50));
+    sim.check();
+}
+
+#[test]
+fn a_squeezed_receiver_loses_the_upper_temporal_layer_first() {
+    let mut sim = Sim::new(3, CLEAN);
+    let sender = sim.join(1, &LAYERS, false, 5000);
+    let receiver = sim.join(2, &[], false, 5000);
+    sim.watch(receiver, &[(sender, MIDDLE)]);
+    sim.run(ms(5000));
+    sim.estimate(receiver, 400);
+    let squeezed = sim.elapsed();
+    sim.run(ms(3000));
+    let received = sim.of(receiver, sender);
+    let after = || received.between(squeezed + ms(100), squeezed + ms(3000));
+    assert!(after().all(|got| got.layer == 1 && got.temporal == 0));
+    assert!(received.rate(squeezed + ms(100), squeezed + ms(3000)).bps() < 400_000);
+    sim.estimate(receiver, 5000);
+    let freed = sim.elapsed();
+    sim.run(ms(3000));
+    let received = sim.of(receiver, sender);
+    let after = received.between(freed, freed + ms(3000));
+    let upper = after
+        .filter(|got| got.temporal == 1)
+        .map(|got| got.at - freed);
+    let upper = upper.min().expect("all of it again");
+    assert!((ms(1000)..ms(2000)).contains(&upper), "{upper:?}");
+    assert_eq!(received.layers(), [1]);
+    sim.check();
+}
+
+#[test]
+fn never_more_than_the_estimate_for_more_than_400_ms() {
+    for seed in 0..20 {
+        let mut sim = Sim::new(seed, ROUGH);
+        let senders: Vec<_> = (1..8)
+            .map(|number| sim.join(number, &LAYERS, false, 9000))
+            .collect();
+        let receiver = sim.join(100, &[], false, 9000);
+        let tiles = [LARGE, MIDDLE, MIDDLE, SMALL, SMALL, SMALL, SMALL];
+        let watched: Vec<_> = senders.iter().copied().zip(tiles).collect();
+        sim.watch(receiver, &watched);
+        sim.run(ms(6000));
+        for estimate in [1500, 700, 300, 2500, 120, 40, 9000, 1000] {
+            sim.estimate(receiver, estimate);
+            let changed = sim.elapsed();
+            sim.run(ms(6000));
+            // Keyframes and the unsteady sizes of pictures take up to a quarter more within a second.
+            let mut from = changed + ms(400);
+            while from + ms(1000) <= sim.elapsed() {
+                let rates = senders.iter().map(|sender| {
+                    let received = sim.of(receiver, *sender);
+                    received.rate(from, from + ms(1000)).bps()
+                });
+                let rate: u64 = rates.sum();
+                assert!(
+                    rate < estimate * 1250,
+                    "{rate} of {estimate} kb/s, seed {seed}"
+                );
+                from += ms(100);
+            }
+        }
+        sim.check();
+    }
+}
+
+#[test]
+fn where_nothing_fits_the_smallest_tiles_pause_first_and_come_back() {
+    let mut sim = Sim::new(4, CLEAN);
+    let senders: Vec<_> = (1..5)
+        .map(|number| sim.join(number, &LAYERS, false, 9000))
+        .collect();
+    let receiver = sim.join(100, &[], false, 9000);
+    let tiles = [
+        size(160, 90),
+        size(320, 180),
+        size(200, 112),
+        size(300, 170),
+    ];
+    let watched: Vec<_> = senders.iter().copied().zip(tiles).collect();
+    sim.watch(receiver, &watched);
+    sim.run(ms(5000));
+    sim.estimate(receiver, 210);
+    let layers: Vec<_> = sim
+        .allotted(receiver)
+        .iter()
+        .map(|(_, layer)| *layer)
+        .collect();
+    assert_eq!(layers, [None, Some(0), None, Some(0)]);
+    sim.run(ms(2000));
+    let paused = sim.of(receiver, senders[0]);
+    assert!(paused.between(ms(5100), ms(7000)).next().is_none());
+    sim.estimate(receiver, 2000);
+    sim.run(ms(4000));
+    assert!(
+        sim.allotted(receiver)
+            .iter()
+            .all(|(_, layer)| *layer == Some(0))
+    );
+    let back = sim.of(receiver, senders[0]);
+    assert!(back.between(ms(9500), ms(11_000)).next().is_some());
+    sim.check();
+}
+
+#[test]
+fn one_squeezed_receiver_of_ten_changes_nothing_for_the_others() {
+    let run = |squeezed: u64| {
+        let mut sim = Sim::new(5, ROUGH);
+        let members: Vec<_> = (0..10)
+            .map(|number| sim.join(number, &LAYERS, true, 6000))
+            .collect();
+        for member in &members {
+            let others = members.iter().filter(|other| *other != member);
+            let watched: Vec<_> = others.map(|other| (*other, MIDDLE)).collect();
+            sim.watch(*member, &watched);
+        }
+        sim.run(ms(8000));
+        sim.estimate(members[9], squeezed);
+        sim.run(ms(8000));
+        sim.check();
+        let mut others = Vec::new();
+        for ((to, of), received) in &sim.received {
+            if *to != members[9] {
+                let packets = received.packets.iter();
+                let got = packets.map(|(number, got)| (*number, got.layer, got.sequence));
+                // When somebody asks for a keyframe, its pictures are larger: layers are what counts.
+                let layers = received.layers();
+                let late = received.between(ms(9000), ms(16_000)).count();
+                assert!(late > 200, "{of:?} to {to:?}");
+                others.push((*to, *of, layers, got.count() > 0));
+            }
+        }
+        let heard = sim
+            .sounds
+            .iter()
+            .filter(|(_, _, forward)| forward.to == members[9])
+            .count();
+        (
+            others,
+            heard,
+            sim.of(members[9], members[0]).rate(ms(9000), ms(16_000)),
+        )
+    };
+    let (free, free_sound, _) = run(6000);
+    let (others, sound, rate) = run(150);
+    assert_eq!(free, others);
+    assert_eq!(free_sound, sound, "sound is whole");
+    assert!(rate.bps() < 150_000);
+}
+
+#[test]
+fn a_thousand_requests_a_second_are_two_keyframes_a_second_at_most() {
+    let mut sim = Sim::new(6, CLEAN);
+    let sender = sim.join(1, &LAYERS, false, 5000);
+    let receivers: Vec<_> = (2..52)
+        .map(|number| sim.join(number, &[], false, 5000))
+        .collect();
+    for receiver in &receivers {
+        sim.watch(*receiver, &[(sender, SMALL)]);
+    }
+    sim.run(ms(2000));
+    for request in 0..10_000 {
+        let receiver = receivers[request % receivers.len()];
+        sim.request(receiver, sender);
+        sim.run(ms(1));
+    }
+    let asked = sim.asked(sender, 0);
+    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= ms(500)));
+    assert!(asked.len() <= 22, "{}", asked.len());
+    // One receiver alone is heard more and more rarely.
+    let before = sim.asked(sender, 0).len();
+    sim.run(ms(20_000));
+    for _ in 0..20_000 {
+        sim.request(receivers[0], sender);
+        sim.run(ms(1));
+    }
+    let alone = sim.asked(sender, 0).len() - before;
+    assert!((4..=9).contains(&alone), "{alone} in 20 s");
+    sim.check();
+}
+
+#[test]
+fn only_what_somebody_watches_is_wanted() {
+    let mut sim = Sim::new(7, CLEAN);
+    let sender = sim.join(1, &LAYERS, true, 5000);
+    let receiver = sim.join(2, &[], false, 5000);
+    let wanted = |sim: &Sim| {
+        let mut told = sim.told.iter().rev();
+        told.find_map(|(at, event)| match event {
+            Event::Wanted { sound, layers, .. } => Some((*at, *sound, *layers)),
+            _ => None,
+        })
+    };
+    sim.run(ms(1000));
+    assert_eq!(wanted(&sim), None, "nobody has said anything");
+    sim.watch(receiver, &[(sender, MIDDLE)]);
+    assert_eq!(wanted(&sim), Some((ms(1000), true, [false, true, false])));
+    sim.run(ms(3000));
+    sim.watch(receiver, &[(sender, SMALL)]);
+    assert_eq!(wanted(&sim), Some((ms(4000), true, [true, true, false])));
+    sim.run(ms(4000));
+    let (at, sound, layers) = wanted(&sim).expect("told");
+    assert_eq!((sound, layers), (true, [true, false, false]));
+    assert!((ms(6000)..ms(6400)).contains(&at), "{at:?}");
+    sim.room.set_watch(
+        receiver,
+        nonstop_relay::Watch {
+            deaf: true,
+            ..Default::default()
+        },
+        sim.now,
+    );
+    sim.run(ms(4000));
+    let (at, sound, layers) = wanted(&sim).expect("told");
+    assert_eq!((sound, layers), (false, [false; 3]));
+    assert!((ms(10_000)..ms(10_400)).contains(&at), "{at:?}");
+}
+
+#[test]
+fn a_layer_that_falls_silent_is_replaced_by_one_that_flows() {
+    let mut sim = Sim::new(8, CLEAN);
+    let sender = sim.join(1, &LAYERS, false, 5000);
+    let large = sim.join(2, &[], false, 5000);
+    let small = sim.join(3, &[], false, 5000);
+    sim.watch(large, &[(sender, LARGE)]);
+    sim.watch(small, &[(sender, SMALL)]);
+    sim.run(ms(4000));
+    assert_eq!(sim.of(large, sender).layers(), [2]);
+    sim.publishers
+        .get_mut(&sender)
+        .expect("joined")
+        .mute(2, true);
+    sim.run(ms(4000));
+    assert_eq!(sim.of(large, sender).layers(), [2, 0]);
+    assert!(sim.of(large, sender).longest_gap(ms(1000), ms(8000)) < ms(1500));
+    sim.publishers
+        .get_mut(&sender)
+        .expect("joined")
+        .mute(2, false);
+    sim.run(ms(4000));
+    assert_eq!(sim.of(large, sender).layers(), [2, 0, 2]);
     sim.check();
 }

@@ -13,6 +13,10 @@ use crate::{
 /// More is given only if it fits with so much to spare.
 const HEADROOM: f64 = 1.15;
 
+/// In one review not much more is added than this share of what there is: every layer begins with a
+/// keyframe, and many at once would be a queue.
+const STRIDE: f64 = 0.25;
+
 /// Probing goes so far beyond what could be used, so that there can be headroom.
 const PROBING: f64 = 1.25;
 
@@ -236,6 +240,7 @@ impl Scratch {
             change = (!anew).then_some(Change::Taken);
         }
         let mut raised = self.steps.clone();
+        let mut more = budget.scale(STRIDE);
         for (place, index) in self.ranked.iter().enumerate() {
             let item = &mut watched[*index];
             if self.easy[place] <= self.steps[place] {
@@ -243,9 +248,13 @@ impl Scratch {
                 continue;
             }
             let since = *item.rising.get_or_insert(now);
-            if now.saturating_duration_since(since) >= patience {
-                raised[place] = self.easy[place];
+            if now.saturating_duration_since(since) < patience || more == Bitrate::ZERO {
+                continue;
             }
+            raised[place] = self.easy[place];
+            let bid = &self.bids[place];
+            let added = bid.cost(raised[place]) - bid.cost(self.steps[place]);
+            more = more.saturating_sub(added);
         }
         if raised != self.steps {
             change = Some(Change::Given);

@@ -62,10 +62,7 @@ impl Room {
         let awaited = seat.pictures.awaited();
         let mut layers = [false; MAX_LAYERS];
         for (index, layer) in seat.pictures.layers().iter_mut().enumerate() {
-            if layer.demand.update(used[index], now) {
-                // A layer that is wanted anew begins with a keyframe.
-                layer.asking.asked_otherwise(now);
-            }
+            layer.review(used[index], now);
             layers[index] = layer.demand.wanted();
         }
         let wanted = (seat.sound.published && seat.heard.wanted(), layers);
@@ -100,7 +97,7 @@ impl Room {
         }
     }
 
-    /// Ends the pictures of somebody to a receiver who does not watch them any more.
+    /// Ends the pictures of somebody to a receiver who does not watch them any more: after this picture.
     pub(super) fn stop_pictures(&mut self, publisher: usize, receiver: usize) {
         let Some(seat) = self.seats[publisher].as_mut() else {
             return;
@@ -108,10 +105,7 @@ impl Room {
         let Some(stream) = seat.pictures.stream(receiver) else {
             return;
         };
-        stream.aim(None, Default::default());
-        stream.hoped = None;
-        stream.cut();
-        stream.forget();
+        stream.leave();
         seat.pictures.relist();
     }
 

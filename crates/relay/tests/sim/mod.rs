@@ -155,6 +155,12 @@ impl Sim {
         member
     }
 
+    pub(crate) fn publish(&mut self, member: Member, publication: Publication) {
+        self.room
+            .set_publication(member, Some(publication), self.now);
+        self.settle();
+    }
+
     pub(crate) fn watch(&mut self, member: Member, pictures: &[(Member, Size)]) {
         let watch = Watch {
             pictures: pictures.to_vec(),
@@ -167,6 +173,12 @@ impl Sim {
     pub(crate) fn estimate(&mut self, member: Member, kbps: u64) {
         self.room
             .handle_estimate(member, Bitrate::from_kbps(kbps), self.now);
+        self.settle();
+    }
+
+    /// A receiver asks for a keyframe.
+    pub(crate) fn request(&mut self, receiver: Member, of: Member) {
+        self.room.handle_keyframe_request(receiver, of, self.now);
         self.settle();
     }
 
@@ -206,8 +218,22 @@ impl Sim {
             .unwrap_or(&NOTHING)
     }
 
-    /// Checks all that was received, as far as it could all have arrived.
-    pub(crate) fn check(&self) {
+    /// Somebody sends nothing, until what is on its way has arrived; or goes on.
+    pub(crate) fn pause(&mut self, member: Member, pause: bool) {
+        if let Some(publisher) = self.publishers.get_mut(&member) {
+            publisher.sends = !pause;
+        }
+        if pause {
+            self.run(ms(500));
+        }
+    }
+
+    /// Checks all that was received, once what is on its way has arrived.
+    pub(crate) fn check(&mut self) {
+        for publisher in self.publishers.values_mut() {
+            publisher.sends = false;
+        }
+        self.run(ms(1000));
         for ((receiver, publisher), received) in &self.received {
             let sent = &self.publishers[publisher];
             received.check(

@@ -19,6 +19,8 @@ pub(crate) struct Picture {
 
 pub(crate) struct Layer {
     pub(crate) wanted: bool,
+    /// Whether it is not sent although it is wanted.
+    muted: bool,
     /// Bits a second, of 30 pictures.
     pub(crate) bps: u64,
     pub(crate) sequence: u64,
@@ -51,6 +53,7 @@ impl Publisher {
         };
         let layers = sizes.iter().enumerate().map(|(index, size)| Layer {
             wanted: false,
+            muted: false,
             bps: rate(size),
             sequence: 1000 * (index as u64 + 1),
             tl0: 250,
@@ -77,6 +80,12 @@ impl Publisher {
         }
     }
 
+    /// Says that the uplink carries a layer no more, or again.
+    pub(crate) fn mute(&mut self, layer: usize, muted: bool) {
+        self.layers[layer].muted = muted;
+        self.layers[layer].keyframe = true;
+    }
+
     pub(crate) fn want(&mut self, sound: bool, wanted: [bool; 3]) {
         self.sound_wanted = sound;
         for (layer, wanted) in self.layers.iter_mut().zip(wanted) {
@@ -94,7 +103,7 @@ impl Publisher {
         self.frames += 1;
         self.timestamp = self.timestamp.wrapping_add(2970);
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            if layer.wanted && self.sends {
+            if layer.wanted && !layer.muted && self.sends {
                 let packets = layer.picture(self.timestamp, chance);
                 pictures.extend(packets.into_iter().map(|packet| (index as u8, packet)));
             }
