@@ -376,6 +376,15 @@ impl Driver {
                 }
                 Effect::News { id, news } => MeshEvent::Link { id, event: news },
                 Effect::Suspect(suspicion) => MeshEvent::Suspicious(suspicion),
+                Effect::Topology(topology) => MeshEvent::Topology(topology),
+                Effect::RelayUnreachable(unreachable) => MeshEvent::RelayUnreachable(unreachable),
+                Effect::OpenRelay | Effect::Publish { .. } => continue,
+                Effect::Carry { id, carried, .. } => {
+                    if let Some(party) = self.parties.get_mut(&id) {
+                        party.carried.set(carried);
+                    }
+                    continue;
+                }
             };
             if self.events.send(event).await.is_err() {
                 return Err(Over(None));

@@ -48,20 +48,24 @@ use nonstop_wire::{
 use self::{
     hearsay::Hearsay,
     person::{Member, Person, Seat, Standing},
+    relay::Relay,
 };
 use super::{Me, Suspicion};
 
+mod carriage;
 mod effect;
 mod hearsay;
 mod links;
 mod meeting;
 mod person;
+mod relay;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 mod ways;
 
 pub(super) use effect::{Effect, LinkNumber};
+pub(super) use relay::RelayedNews;
 
 /// How long somebody has to prove that they hold the secret.
 const PROOF_LIMIT: Duration = Duration::from_secs(10);
@@ -71,6 +75,10 @@ const DESCRIBE_UNTIL_KNOWN: Duration = Duration::from_secs(3);
 const DESCRIBE_AGAIN: Duration = Duration::from_secs(2);
 /// How often we describe ourselves to somebody who knows us.
 const DESCRIBE_STEADILY: Duration = Duration::from_secs(10);
+/// How often at least one of those who know us is told, in a large room.
+const DESCRIBE_TO_EACH: Duration = Duration::from_millis(500);
+/// Most who are named as known in one description: in a large room not everybody.
+const MOST_KNOWN: usize = 16;
 /// How long changes in whom we know are gathered before we tell them.
 const GATHER: Duration = Duration::from_millis(200);
 /// How long the server has, after its welcome to a full room, to say who of them is away.
@@ -119,6 +127,9 @@ pub(super) struct Room {
     refused: Option<ErrorCode>,
     effects: VecDeque<Effect>,
     links_started: u64,
+    /// Counts descriptions of ourselves.
+    told: usize,
+    relay: Relay,
 }
 
 impl Room {
@@ -135,6 +146,8 @@ impl Room {
             refused: None,
             effects: VecDeque::new(),
             links_started: 0,
+            told: 0,
+            relay: Relay::new(),
         }
     }
 
@@ -158,6 +171,7 @@ impl Room {
     pub(super) fn handle_welcome(&mut self, welcome: &Welcome, now: Instant) {
         let first = matches!(self.server, ServerView::Joining | ServerView::Full { .. });
         self.refused = None;
+        self.learn_relay(welcome.relay, welcome.mesh_limit, welcome.topology);
         let listed: BTreeSet<_> = welcome.participants.iter().copied().collect();
         let grace = if welcome.resumed {
             Duration::ZERO
@@ -385,7 +399,8 @@ impl Room {
                 self.hidden_at(*id, person),
             ]
         });
-        people.flatten().chain(full).min()
+        let relay = self.relay_timeout();
+        people.flatten().chain(full).chain(relay).min()
     }
 
     /// Does what is due.

@@ -10,6 +10,7 @@ mod assembly;
 pub(super) mod budget;
 pub mod depacketise;
 mod figures;
+mod fresh;
 mod health;
 pub(super) mod inbound;
 mod outbound;
@@ -153,6 +154,12 @@ pub enum LinkEvent {
     PicturesResumed,
     /// How all links of the other side do together.
     Strain(Strain),
+    /// The other side takes our media in through the relay, and wants nothing here; or wants it again.
+    Carried(bool),
+    /// Sound came, the first after we wanted it here again.
+    Sound,
+    /// A picture was shown, the first after we wanted them here again.
+    Picture,
     /// What is tried, and what this network lets through; when it changes, once a second at most.
     Ways(Ways),
     /// Figures, once a second.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{
     LinkConfig, LinkError, LinkEvent, Order, Path, figures,
+    fresh::Fresh,
     health::{Health, Verdict},
     inbound::Inbound,
     remote_clock::NtpClock,
@@ -78,6 +79,7 @@ pub(super) struct Session<'a> {
     next_report: Instant,
     next_stats: Instant,
     next_steer: Instant,
+    fresh: Fresh,
 }
 
 impl<'a> Session<'a> {
@@ -109,6 +111,7 @@ impl<'a> Session<'a> {
             next_report: now,
             next_stats: now + STATS_INTERVAL,
             next_steer: now,
+            fresh: Fresh::default(),
         }
     }
 
@@ -273,6 +276,8 @@ impl<'a> Session<'a> {
         flow.set_wanted(useful);
         let (target, lasting) = (flow.target(), flow.lasting());
         (self.media.outbound).set_deaf(self.media.talk.deaf());
+        let carried = self.config.carried.newest().unwrap_or_default();
+        self.fresh.look(carried, self.pictures());
         let news = (self.media.outbound).steer(target, lasting, wanted, now);
         if let Some(event) = news {
             self.tell(event);
@@ -402,6 +407,9 @@ impl<'a> Session<'a> {
                 {
                     self.tell(LinkEvent::FirstAudio);
                 }
+                if let Some(event) = self.fresh.sound() {
+                    self.tell(event);
+                }
             }
             Received::KeyframeRequest => self.media.outbound.handle_keyframe_request(now),
             Received::SenderReport {
@@ -430,15 +438,19 @@ impl<'a> Session<'a> {
     }
 
     fn handle_decoder(&mut self) {
-        let shown = self
-            .media
-            .sources
-            .decode
-            .newest()
-            .is_some_and(|stats| stats.frames > 0);
-        if shown && !std::mem::replace(&mut self.media.seen, true) {
+        let pictures = self.pictures();
+        if pictures > 0 && !std::mem::replace(&mut self.media.seen, true) {
             self.tell(LinkEvent::FirstVideoFrame);
         }
+        if let Some(event) = self.fresh.pictures(pictures) {
+            self.tell(event);
+        }
+    }
+
+    /// Returns how many pictures were decoded so far.
+    fn pictures(&self) -> u64 {
+        let decode = self.media.sources.decode.newest();
+        decode.map_or(0, |stats| stats.frames)
     }
 
     fn handle_round_trip(&mut self, round_trip: Duration) {

@@ -99,8 +99,8 @@ impl Talk {
                 };
                 tracing::debug!(%size, deaf, "the other side wants pictures of this size");
                 self.wanted = Some(size);
-                self.deaf = deaf;
-                None
+                let news = std::mem::replace(&mut self.deaf, deaf) != deaf;
+                news.then_some(LinkEvent::Carried(deaf))
             }
             BesideEvent::Said(BesideMessage::Video { paused, reason }) => {
                 let reason = paused.then(|| reason.unwrap_or(PauseReason::Unknown));

@@ -1,6 +1,6 @@
 //! What the room wants done.
 
-use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState, PeerMessage};
+use nonstop_wire::{ErrorCode, ParticipantId, ParticipantState, PeerMessage, Topology};
 
 use crate::mesh::{LinkNews, Suspicion};
 
@@ -48,6 +48,21 @@ pub(in crate::mesh) enum Effect {
     MemberLeft { id: ParticipantId, lost: bool },
     /// News of a member's link.
     News { id: ParticipantId, news: LinkNews },
+    /// Open a connection to the relay, and keep it.
+    OpenRelay,
+    /// Offer our media through the relay.
+    Publish { preferred: bool },
+    /// Take a member's media in through the relay or not; `carried` says that it need not come
+    /// straight from them.
+    Carry {
+        id: ParticipantId,
+        taken: bool,
+        carried: bool,
+    },
+    /// The call travels another way.
+    Topology(Topology),
+    /// There is no way to the relay, or there is one again.
+    RelayUnreachable(bool),
     /// The server misbehaves.
     Suspect(Suspicion),
     /// We must not take part.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use nonstop_wire::ParticipantId;
 
-use super::{Effect, LinkNumber, Room, person::LinkState};
+use super::{Effect, LinkNumber, Room, carriage::Side, person::LinkState};
 use crate::mesh::{
     LinkNews, Suspicion,
     link::{LinkError, LinkEvent},
@@ -38,10 +38,9 @@ impl Room {
                 None
             }
             LinkEvent::Connected(path) => {
-                member.down_since = None;
-                member.last_word = None;
+                member.link_path = Some(path);
                 member.failures = 0;
-                Some(LinkNews::Connected { path, after })
+                None
             }
             LinkEvent::BesideOpened => {
                 member.beside = true;
@@ -49,15 +48,29 @@ impl Room {
             }
             // Not for the room: what is in it comes as a message.
             LinkEvent::Envelope { .. } => None,
-            LinkEvent::PathChanged(path) => Some(LinkNews::PathChanged(path)),
+            LinkEvent::PathChanged(path) => {
+                member.link_path = member.link_path.and(Some(path));
+                None
+            }
+            LinkEvent::Carried(carried) => {
+                member.takes_relayed = carried;
+                None
+            }
+            LinkEvent::Sound => {
+                member.carriage.handle_sound(Side::Link);
+                None
+            }
+            LinkEvent::Picture => {
+                member.carriage.handle_picture(Side::Link);
+                None
+            }
             LinkEvent::Interrupted => {
-                let news = member.flows().then_some(LinkNews::Interrupted);
-                member.down_since.get_or_insert(now);
+                member.link_path = None;
                 if !at_server {
                     // Others may tell them that we are still here.
                     person.describe_at = now;
                 }
-                news
+                None
             }
             LinkEvent::FirstVideoFrame => {
                 let first = !std::mem::replace(&mut member.seen, true);
@@ -69,14 +82,21 @@ impl Room {
             }
             LinkEvent::VideoPaused => Some(LinkNews::VideoPaused),
             LinkEvent::VideoResumed => Some(LinkNews::VideoResumed),
-            LinkEvent::PicturesPaused(reason) => Some(LinkNews::PicturesPaused(reason)),
-            LinkEvent::PicturesResumed => Some(LinkNews::PicturesResumed),
+            LinkEvent::PicturesPaused(reason) => {
+                (!member.carriage.by_relay()).then_some(LinkNews::PicturesPaused(reason))
+            }
+            LinkEvent::PicturesResumed => {
+                (!member.carriage.by_relay()).then_some(LinkNews::PicturesResumed)
+            }
             LinkEvent::Strain(strain) => Some(LinkNews::Strain(strain)),
             LinkEvent::Ways(ways) => Some(LinkNews::Ways(ways)),
-            LinkEvent::Stats(stats) => Some(LinkNews::Stats(stats)),
+            // Of somebody who comes through the relay, the relay's figures are the ones that count.
+            LinkEvent::Stats(stats) => {
+                (!member.carriage.by_relay()).then_some(LinkNews::Stats(stats))
+            }
             LinkEvent::Failed(error) => {
-                let news = member.flows().then_some(LinkNews::Interrupted);
-                member.down_since.get_or_insert(now);
+                member.link_path = None;
+                member.takes_relayed = false;
                 member.beside = false;
                 let retry_at = now + member.back_off();
                 member.link = LinkState::Waiting { retry_at };
@@ -86,9 +106,10 @@ impl Room {
                 if error == LinkError::WrongParty {
                     self.suspect(Suspicion::WrongParty(id));
                 }
-                news
+                None
             }
         };
+        self.tell_path(id, now);
         if let Some(news) = news {
             self.effects.push_back(Effect::News { id, news });
         }

@@ -4,17 +4,17 @@
 use std::time::Instant;
 
 use nonstop_wire::{
-    DescriptionKind, MAX_PARTICIPANTS, ParticipantId, ParticipantState, PeerMessage,
+    DescriptionKind, MAX_PARTICIPANTS, ParticipantId, ParticipantState, PeerMessage, Topology,
 };
 
 use super::{
     DESCRIBE_UNTIL_KNOWN, Effect, MAX_FORMER, PROOF_LIMIT, Room, ServerView, next_link,
     person::{LinkState, Member, Person, Seat, Standing, session_of},
 };
-use crate::mesh::{LinkNews, Suspicion};
+use crate::mesh::Suspicion;
 
 impl Room {
-    /// Takes part if those who are here leave room for one more in a mesh.
+    /// Takes part if those who are here leave room for one more in a mesh, or there is a relay.
     pub(super) fn enter_unless_full(&mut self, now: Instant) {
         let ServerView::Full { limit, .. } = self.server else {
             return;
@@ -24,7 +24,7 @@ impl Room {
             .values()
             .filter(|person| person.seat == Seat::Present);
         let others = here.count();
-        if others >= limit.max(1) && others > 0 {
+        if others >= limit.max(1) && others > 0 && !self.relay.offered() {
             return;
         }
         self.server = ServerView::Connected;
@@ -68,23 +68,29 @@ impl Room {
             self.people
                 .insert(id, Person::new(seat, false, Vec::new(), now));
         }
+        let mesh = self.topology() == Topology::Mesh;
         let person = self
             .people
             .get_mut(&id)
             .expect("was there or was just added");
         if person.member().is_none() {
-            let number = next_link(&mut self.links_started);
             // Whoever was lost and is here again was not told that our links began anew.
             let initiator = std::mem::replace(&mut person.initiator, true);
             let since = person.since;
-            person.standing = Standing::Member(Member::new(number, since, now));
+            let link = match mesh {
+                true => LinkState::Running(next_link(&mut self.links_started)),
+                false => LinkState::Unneeded,
+            };
+            person.standing = Standing::Member(Member::new(link, since, now));
             self.effects.push_back(Effect::MemberJoined { id });
-            self.effects.push_back(Effect::StartLink {
-                id,
-                number,
-                initiator,
-            });
-            self.tell_whom_we_know(now);
+            if let LinkState::Running(number) = link {
+                self.effects.push_back(Effect::StartLink {
+                    id,
+                    number,
+                    initiator,
+                });
+            }
+            self.tell_whom_we_know(id, now);
         }
         true
     }
@@ -149,13 +155,10 @@ impl Room {
                     let number = next_link(&mut self.links_started);
                     member.link = LinkState::Running(number);
                     member.beside = false;
-                    let dropped = member.down_since.is_none();
-                    member.down_since.get_or_insert(now);
+                    member.link_path = None;
+                    member.takes_relayed = false;
                     person.end_session();
-                    if dropped {
-                        let news = LinkNews::Interrupted;
-                        self.effects.push_back(Effect::News { id: from, news });
-                    }
+                    self.tell_path(from, now);
                     let initiator = false;
                     self.effects.push_back(Effect::StartLink {
                         id: from,
@@ -165,7 +168,8 @@ impl Room {
                 }
                 DescriptionKind::Offer | DescriptionKind::Answer => {}
             }
-            if let Some(member) = person.member_mut() {
+            let person = self.people.get_mut(&from);
+            if let Some(member) = person.and_then(Person::member_mut) {
                 member.session = Some(session);
             }
         }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use nonstop_wire::ParticipantState;
 
-use super::{LinkNumber, ServerView};
+use super::{LinkNumber, ServerView, carriage::Carriage};
+use crate::mesh::Path;
 
 /// How long somebody whose connection to the server broke may also be without media.
 ///
@@ -79,7 +80,17 @@ pub(super) struct Member {
     pub(super) link: LinkState,
     /// Whether envelopes can be passed beside the media of the link.
     pub(super) beside: bool,
-    /// Since when no media passes; none while it does.
+    /// Which way media passes through the link; none while it does not.
+    pub(super) link_path: Option<Path>,
+    /// Which way their media is taken in.
+    pub(super) carriage: Carriage,
+    /// Whether they take ours in through the relay, and want nothing straight from us.
+    pub(super) takes_relayed: bool,
+    /// Since when nobody needs the link.
+    pub(super) needless_since: Option<Instant>,
+    /// The way that those above know.
+    pub(super) path: Option<Path>,
+    /// Since when no media passes on any way; none while it does.
     pub(super) down_since: Option<Instant>,
     /// When something of theirs came beside the media of others' links while none passed on ours.
     pub(super) last_word: Option<Instant>,
@@ -103,6 +114,8 @@ pub(super) enum LinkState {
         /// When.
         retry_at: Instant,
     },
+    /// There is none, and none is needed: the relay carries both ways.
+    Unneeded,
 }
 
 /// One other participant.
@@ -181,7 +194,7 @@ impl Person {
     pub(super) fn retry_at(&self) -> Option<Instant> {
         match self.member()?.link {
             LinkState::Waiting { retry_at } => Some(retry_at),
-            LinkState::Running(_) => None,
+            LinkState::Running(_) | LinkState::Unneeded => None,
         }
     }
 
@@ -206,13 +219,18 @@ impl Person {
 }
 
 impl Member {
-    /// Makes a member whose first link is `number`.
-    pub(super) fn new(number: LinkNumber, since: Instant, now: Instant) -> Self {
+    /// Makes a member with this first link.
+    pub(super) fn new(link: LinkState, since: Instant, now: Instant) -> Self {
         Self {
             since,
             state: None,
-            link: LinkState::Running(number),
+            link,
             beside: false,
+            link_path: None,
+            carriage: Carriage::new(now),
+            takes_relayed: false,
+            needless_since: None,
+            path: None,
             down_since: Some(now),
             last_word: None,
             failures: 0,
@@ -231,7 +249,7 @@ impl Member {
 
     /// Tells whether media flows through the link.
     pub(super) fn flows(&self) -> bool {
-        self.down_since.is_none()
+        self.link_path.is_some()
     }
 
     /// Does not wait any longer for a new link: something changed that may help.
@@ -267,7 +285,7 @@ mod tests {
     #[test]
     fn failed_links_wait_longer_and_longer_up_to_half_a_minute() {
         let now = crate::clock::now();
-        let mut member = Member::new(LinkNumber(1), now, now);
+        let mut member = Member::new(LinkState::Unneeded, now, now);
         let waits: Vec<u64> = (0..7).map(|_| member.back_off().as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
     }

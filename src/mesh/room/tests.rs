@@ -103,7 +103,7 @@ impl Scene {
     fn number(&self, id: ParticipantId) -> Option<LinkNumber> {
         match self.room.people.get(&id)?.member()?.link {
             LinkState::Running(number) => Some(number),
-            LinkState::Waiting { .. } => None,
+            LinkState::Waiting { .. } | LinkState::Unneeded => None,
         }
     }
 

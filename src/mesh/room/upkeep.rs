@@ -6,8 +6,8 @@ use std::time::Instant;
 use nonstop_wire::{ParticipantId, ParticipantState, PeerMessage};
 
 use super::{
-    DESCRIBE_STEADILY, DESCRIBE_UNTIL_KNOWN, Effect, Former, GATHER, MAX_SUSPICIONS, Room,
-    ServerView, hearsay, next_link,
+    DESCRIBE_STEADILY, DESCRIBE_TO_EACH, DESCRIBE_UNTIL_KNOWN, Effect, Former, GATHER,
+    MAX_SUSPICIONS, MOST_KNOWN, Room, ServerView, hearsay, next_link,
     person::{LinkState, Person, Seat, Standing},
 };
 use crate::mesh::Suspicion;
@@ -17,8 +17,10 @@ impl Room {
     pub(super) fn settle(&mut self, now: Instant) {
         let server = self.server;
         let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        self.settle_relay(now);
         let ids: Vec<_> = self.people.keys().copied().collect();
         for id in ids {
+            self.settle_carriage(id, now);
             let reached = self.reaches(id);
             let Some(person) = self.people.get_mut(&id) else {
                 continue;
@@ -77,6 +79,8 @@ impl Room {
             .filter(|(_, person)| person.member().is_some());
         let knows: Vec<_> = members.map(|(id, _)| *id).collect();
         let me = self.me;
+        let relay = self.relay.hoped(now);
+        let steadily = DESCRIBE_STEADILY.max(DESCRIBE_TO_EACH * self.people.len() as u32);
         for to in due {
             let Some(person) = self.people.get_mut(&to) else {
                 continue;
@@ -85,7 +89,7 @@ impl Room {
             let known = state.is_some_and(|state| state.knows.contains(&me));
             person.describe_at = now
                 + if known {
-                    DESCRIBE_STEADILY
+                    steadily
                 } else {
                     DESCRIBE_UNTIL_KNOWN
                 };
@@ -93,15 +97,21 @@ impl Room {
                 name: self.shown.name.clone(),
                 microphone: self.shown.microphone,
                 camera: self.shown.camera,
-                knows: knows.clone(),
-                relay: false,
+                knows: known_to(&knows, to, self.told),
+                relay,
             });
+            self.told = self.told.wrapping_add(1);
             self.effects.push_back(Effect::Send { to, message });
         }
     }
 
-    pub(super) fn tell_whom_we_know(&mut self, now: Instant) {
-        for person in self.people.values_mut() {
+    /// Tells everybody whom we know, because that has changed; in a large room only whom it concerns.
+    pub(super) fn tell_whom_we_know(&mut self, whom: ParticipantId, now: Instant) {
+        let many = self.people.len() > MOST_KNOWN;
+        for (id, person) in &mut self.people {
+            if many && *id != whom {
+                continue;
+            }
             person.describe_at = person.describe_at.min(now + GATHER);
         }
     }
@@ -121,7 +131,7 @@ impl Room {
             self.effects.push_back(Effect::StopLink { id });
             self.effects
                 .push_back(Effect::MemberLeft { id, lost: true });
-            self.tell_whom_we_know(now);
+            self.tell_whom_we_know(id, now);
         } else {
             self.remove(id, true, Former::as_told(false), now);
         }
@@ -144,7 +154,7 @@ impl Room {
             self.former.insert(id, former);
             self.effects.push_back(Effect::StopLink { id });
             self.effects.push_back(Effect::MemberLeft { id, lost });
-            self.tell_whom_we_know(now);
+            self.tell_whom_we_know(id, now);
         }
     }
 
@@ -154,4 +164,16 @@ impl Room {
             self.effects.push_back(Effect::Suspect(suspicion));
         }
     }
+}
+
+/// Returns whom to name as known to somebody: everybody in a small room; in a large one the receiver,
+/// and some of the others in turns.
+fn known_to(members: &[ParticipantId], to: ParticipantId, turn: usize) -> Vec<ParticipantId> {
+    if members.len() <= MOST_KNOWN {
+        return members.to_vec();
+    }
+    let others = members.iter().cycle().skip(turn % members.len());
+    let others = others.take(MOST_KNOWN - 1).copied();
+    let receiver = members.iter().copied().filter(|id| *id == to);
+    receiver.chain(others.filter(|id| *id != to)).collect()
 }

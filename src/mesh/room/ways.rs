@@ -38,6 +38,7 @@ impl Room {
 
     /// Tells whether what we say to somebody can arrive.
     pub(super) fn reaches(&self, to: ParticipantId) -> bool {
-        self.ways(to).any()
+        let person = self.people.get(&to);
+        person.is_some_and(|person| person.at_server(self.server)) || self.ways(to).any()
     }
 }

@@ -1,0 +1,280 @@
+//! Which way somebody's media is taken in: straight from them, or through the relay. The new way
+//! flows before the old one is let go.
+//!
+//! ```text
+//!            relay wanted                    it flows
+//! Direct ───────────────────▶ ToRelay ───────────────────▶ Relay
+//!    ▲ ▲         no more wanted  │                           │ no more wanted, and there is a link
+//!    │ └────────────────────────┘                           ▼
+//!    └──────────────────────── it flows ◀──────────────── ToDirect
+//! ```
+//! In `ToRelay` and `ToDirect` both ways bring the same, and what comes twice is shown and heard once.
+//! Only in `Relay` the other side is told to send nothing straight to us.
+
+use std::time::{Duration, Instant};
+
+/// Somebody who is silent is not passed on by the relay: after this long, nothing more is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+/// A link that brings sound and no picture within this long has none to bring.
+const NO_PICTURE: Duration = Duration::from_secs(5);
+
+/// What the choice depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outlook {
+    /// Whether the relay has their media for us.
+    pub(super) available: bool,
+    /// Whether it should be taken from there.
+    pub(super) wanted: bool,
+    /// Whether media flows through the link to them.
+    pub(super) link: bool,
+    /// Whether their microphone is on.
+    pub(super) sound: bool,
+    /// Whether their camera is on, and its pictures are shown here.
+    pub(super) picture: bool,
+}
+
+/// One of the two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::mesh) enum Side {
+    /// Straight from them.
+    Link,
+    /// Through the relay.
+    Relay,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    Direct,
+    ToRelay,
+    Relay,
+    ToDirect,
+}
+
+/// The choice for one participant.
+#[derive(Debug)]
+pub(super) struct Carriage {
+    intake: Intake,
+    since: Instant,
+    /// What came on the way that is being gone over to.
+    sound: bool,
+    picture: bool,
+    /// When something is to be decided anew by time passing.
+    due: Option<Instant>,
+}
+
+impl Carriage {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            intake: Intake::Direct,
+            since: now,
+            sound: false,
+            picture: false,
+            due: None,
+        }
+    }
+
+    /// Tells whether their media is to be taken in through the relay.
+    pub(super) fn taken(&self) -> bool {
+        self.intake != Intake::Direct
+    }
+
+    /// Tells whether nothing need come straight from them.
+    pub(super) fn carried(&self) -> bool {
+        self.intake == Intake::Relay
+    }
+
+    /// Tells whether it is the relay that is relied on.
+    pub(super) fn by_relay(&self) -> bool {
+        matches!(self.intake, Intake::Relay | Intake::ToDirect)
+    }
+
+    /// Takes in that sound came on a way.
+    pub(super) fn handle_sound(&mut self, side: Side) {
+        self.sound |= self.target() == Some(side);
+    }
+
+    /// Takes in that a picture that came on a way was shown.
+    pub(super) fn handle_picture(&mut self, side: Side) {
+        self.picture |= self.target() == Some(side);
+    }
+
+    /// Returns when [`update`](Self::update) has something to do by time passing.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Decides anew. Returns whether anything changed.
+    pub(super) fn update(&mut self, outlook: &Outlook, now: Instant) -> bool {
+        let before = self.intake;
+        // Ends: only what is available can be wanted, so no state is entered twice.
+        let wanted = outlook.wanted && outlook.available;
+        let outlook = Outlook { wanted, ..*outlook };
+        while let Some(next) = self.next(&outlook, now) {
+            self.intake = next;
+            self.since = now;
+            self.sound = false;
+            self.picture = false;
+        }
+        let waits = [SILENCE, NO_PICTURE].map(|wait| self.since + wait);
+        self.due = waits.into_iter().find(|due| *due > now);
+        self.due = self.due.filter(|_| self.target().is_some());
+        self.intake != before
+    }
+
+    fn next(&self, outlook: &Outlook, now: Instant) -> Option<Intake> {
+        let waited = now.saturating_duration_since(self.since);
+        let sound = self.sound || !outlook.sound || waited >= SILENCE;
+        let picture = self.picture || !outlook.picture;
+        match self.intake {
+            Intake::Direct if outlook.wanted && outlook.link => Some(Intake::ToRelay),
+            Intake::Direct if outlook.wanted => Some(Intake::Relay),
+            Intake::Direct => None,
+            Intake::ToRelay if !outlook.wanted => Some(Intake::Direct),
+            // A link that works is not given up for a relay that brings no pictures.
+            Intake::ToRelay if !outlook.link || (sound && picture) => Some(Intake::Relay),
+            Intake::ToRelay => None,
+            Intake::Relay if !outlook.available => Some(Intake::Direct),
+            Intake::Relay if !outlook.wanted && outlook.link => Some(Intake::ToDirect),
+            Intake::Relay => None,
+            Intake::ToDirect if !outlook.available => Some(Intake::Direct),
+            Intake::ToDirect if outlook.wanted || !outlook.link => Some(Intake::Relay),
+            Intake::ToDirect if sound && (picture || waited >= NO_PICTURE) => Some(Intake::Direct),
+            Intake::ToDirect => None,
+        }
+    }
+
+    /// The way that is being gone over to.
+    fn target(&self) -> Option<Side> {
+        match self.intake {
+            Intake::ToRelay => Some(Side::Relay),
+            Intake::ToDirect => Some(Side::Link),
+            Intake::Direct | Intake::Relay => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const MESH: Outlook = Outlook {
+        available: true,
+        wanted: false,
+        link: true,
+        sound: true,
+        picture: true,
+    };
+    const RELAY: Outlook = Outlook {
+        wanted: true,
+        ..MESH
+    };
+
+    #[test]
+    fn the_link_goes_on_until_sound_and_a_picture_came_through_the_relay() {
+        let now = clock::now();
+        let mut carriage = Carriage::new(now);
+        assert!(!carriage.update(&MESH, now) && !carriage.taken());
+        assert!(carriage.update(&RELAY, now));
+        assert!(carriage.taken() && !carriage.carried() && !carriage.by_relay());
+        carriage.handle_sound(Side::Relay);
+        carriage.handle_picture(Side::Link);
+        assert!(!carriage.update(&RELAY, now));
+        carriage.handle_picture(Side::Relay);
+        assert!(carriage.update(&RELAY, now));
+        assert!(carriage.carried() && carriage.by_relay());
+
+        // And back.
+        assert!(carriage.update(&MESH, now));
+        assert!(carriage.taken() && !carriage.carried() && carriage.by_relay());
+        carriage.handle_sound(Side::Relay);
+        carriage.handle_picture(Side::Relay);
+        assert!(!carriage.update(&MESH, now));
+        carriage.handle_sound(Side::Link);
+        carriage.handle_picture(Side::Link);
+        assert!(carriage.update(&MESH, now) && !carriage.taken());
+    }
+
+    #[test]
+    fn who_is_silent_and_shows_nothing_is_waited_for_a_moment() {
+        let now = clock::now();
+        let mut carriage = Carriage::new(now);
+        let silent = Outlook {
+            picture: false,
+            ..RELAY
+        };
+        carriage.update(&silent, now);
+        assert_eq!(carriage.poll_timeout(), Some(now + SILENCE));
+        assert!(carriage.update(&silent, now + SILENCE) && carriage.carried());
+    }
+
+    #[test]
+    fn a_relay_that_brings_no_pictures_does_not_end_a_link_that_does() {
+        let now = clock::now();
+        let mut carriage = Carriage::new(now);
+        carriage.update(&RELAY, now);
+        carriage.handle_sound(Side::Relay);
+        assert!(!carriage.update(&RELAY, now + NO_PICTURE * 10));
+        let lost = Outlook {
+            link: false,
+            ..RELAY
+        };
+        assert!(carriage.update(&lost, now + NO_PICTURE * 10) && carriage.carried());
+    }
+
+    #[test]
+    fn a_link_without_pictures_is_taken_back_all_the_same() {
+        let now = clock::now();
+        let mut carriage = Carriage::new(now);
+        carriage.update(
+            &Outlook {
+                link: false,
+                ..RELAY
+            },
+            now,
+        );
+        assert!(carriage.carried(), "there is no other way");
+        assert!(carriage.update(&MESH, now));
+        carriage.handle_sound(Side::Link);
+        assert!(!carriage.update(&MESH, now + SILENCE));
+        assert_eq!(carriage.poll_timeout(), Some(now + NO_PICTURE));
+        assert!(carriage.update(&MESH, now + NO_PICTURE) && !carriage.taken());
+    }
+
+    #[test]
+    fn a_relay_that_is_gone_is_let_go_at_once() {
+        let now = clock::now();
+        let gone = Outlook {
+            available: false,
+            wanted: false,
+            ..MESH
+        };
+        for until in [1, 2] {
+            let mut carriage = Carriage::new(now);
+            carriage.update(&RELAY, now);
+            if until == 2 {
+                carriage.handle_sound(Side::Relay);
+                carriage.handle_picture(Side::Relay);
+                carriage.update(&RELAY, now);
+            }
+            assert!(carriage.update(&gone, now) && !carriage.taken());
+        }
+    }
+
+    #[test]
+    fn a_door_that_swings_breaks_nothing() {
+        let now = clock::now();
+        let mut carriage = Carriage::new(now);
+        carriage.update(&RELAY, now);
+        assert!(carriage.update(&MESH, now) && !carriage.taken());
+        carriage.update(&RELAY, now);
+        carriage.handle_sound(Side::Relay);
+        carriage.handle_picture(Side::Relay);
+        carriage.update(&RELAY, now);
+        carriage.update(&MESH, now);
+        assert!(
+            carriage.update(&RELAY, now) && carriage.carried(),
+            "it has flowed all the time"
+        );
+    }
+}
