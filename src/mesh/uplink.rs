@@ -6,12 +6,19 @@
 //! Links stay independent: they meet here only to compare their queues, every
 //! [`Seat::report`], and are held back only while their uplink is what limits them all.
 
+mod starvation;
+
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nonstop_rate::{Arbiter, Bitrate, LinkId, LinkReport};
+use starvation::Starvation;
+
+/// What was said longer ago does not count.
+const STALE: Duration = Duration::from_secs(1);
 
 /// One for all links of a participant.
 #[derive(Debug, Default)]
@@ -24,11 +31,25 @@ pub struct Uplink {
 struct Table {
     arbiter: Arbiter,
     seats: u64,
+    /// What each link of the mesh may send, and when that was decided; those without a bound are left out.
+    shares: BTreeMap<LinkId, (Bitrate, Instant)>,
+    /// What the connection to the relay is believed to carry.
+    relay: Option<(Bitrate, Instant)>,
+    starvation: Starvation,
 }
 
 impl Uplink {
-    /// Takes a place for a connection that is about to begin.
+    /// Takes a place for a link that is about to begin.
     pub(super) fn join(self: &Arc<Self>, now: Instant) -> Seat {
+        self.seat(now, false)
+    }
+
+    /// Takes the place of the connection to the relay.
+    pub(super) fn join_relay(self: &Arc<Self>, now: Instant) -> Seat {
+        self.seat(now, true)
+    }
+
+    fn seat(self: &Arc<Self>, now: Instant, relay: bool) -> Seat {
         let mut table = self.lock();
         table.seats += 1;
         let link = LinkId(table.seats);
@@ -37,7 +58,22 @@ impl Uplink {
         Seat {
             uplink: Arc::clone(self),
             link,
+            relay,
         }
+    }
+
+    /// Tells whether the uplink cannot feed so many links of a mesh, and one publication through the
+    /// relay serves everybody better; to be asked a few times a second.
+    pub(super) fn starving(&self, now: Instant, links: usize) -> bool {
+        let mut table = self.lock();
+        let fresh = |at: Instant| now.saturating_duration_since(at) < STALE;
+        let shares = table.shares.values().filter(|(_, at)| fresh(*at));
+        let shares: Vec<_> = shares.map(|(share, _)| *share).collect();
+        let relay = table
+            .relay
+            .filter(|(_, at)| fresh(*at))
+            .map(|(rate, _)| rate);
+        table.starvation.update(now, links, &shares, relay)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -49,19 +85,29 @@ impl Uplink {
 pub(super) struct Seat {
     uplink: Arc<Uplink>,
     link: LinkId,
+    relay: bool,
 }
 
 impl Seat {
     /// Says how the connection is doing, and returns the most that it may send; nothing while it
     /// shares no full uplink.
     pub(super) fn report(&self, now: Instant, report: LinkReport) -> Option<Bitrate> {
-        self.uplink.lock().arbiter.report(now, self.link, report)
+        let mut table = self.uplink.lock();
+        let share = table.arbiter.report(now, self.link, report);
+        match share {
+            _ if self.relay => table.relay = Some((report.estimate, now)),
+            Some(share) => _ = table.shares.insert(self.link, (share, now)),
+            None => _ = table.shares.remove(&self.link),
+        }
+        share
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.uplink.lock().arbiter.remove(self.link);
+        let mut table = self.uplink.lock();
+        table.arbiter.remove(self.link);
+        table.shares.remove(&self.link);
     }
 }
 
