@@ -2,8 +2,10 @@
 //!
 //! It decides nothing: facts go to the [`Room`], effects come back and are done in their order.
 
+mod relay;
+
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::pending,
     path::PathBuf,
     sync::Arc,
@@ -125,6 +127,8 @@ struct Party {
     shown: Latest<Size>,
     /// Whether it comes in through the relay.
     carried: Latest<bool>,
+    /// Whether their media is taken in through the relay.
+    taken: bool,
     voice: Arc<Voice>,
     link: Option<Link>,
 }
@@ -151,6 +155,12 @@ struct Driver {
     uplink: Arc<Uplink>,
     time_base: TimeBase,
     link_events: LinkEvents,
+    /// The connection to the meeting server's relay.
+    relay: Option<relay::Connection>,
+    /// Whether the uplink is too narrow for a mesh.
+    starving: bool,
+    /// What is to be told that does not come from the room.
+    later: Vec<MeshEvent>,
     events: mpsc::Sender<MeshEvent>,
 }
 
@@ -200,6 +210,9 @@ impl Driver {
             viewed: None,
             strain: Latest::new(),
             link_events: SelectAll::new(),
+            relay: None,
+            starving: false,
+            later: Vec::new(),
             events,
         }
     }
@@ -209,7 +222,8 @@ impl Driver {
             if let Err(Over(end)) = self.do_effects().await {
                 break end;
             }
-            let wakes = [self.room.poll_timeout(), self.post.poll_timeout()];
+            let ask = self.relay.as_ref().map(|relay| relay.ask);
+            let wakes = [self.room.poll_timeout(), self.post.poll_timeout(), ask];
             let wake = wakes.into_iter().flatten().min();
             tokio::select! {
                 // In this order: a person's wish never waits behind a flood; what the server
@@ -240,6 +254,9 @@ impl Driver {
                 Some((id, number, event)) = self.link_events.next() => {
                     self.handle_link(id, number, event);
                 }
+                Some(event) = Self::relay_news(&mut self.relay) => {
+                    self.handle_relay(event, clock::now());
+                }
                 // The way to the server may be gone with the network, which takes long to notice.
                 Ok(()) = self.network.changed() => self.signalling.knock(),
                 () = until(wake) => self.handle_timeout(clock::now()),
@@ -256,6 +273,7 @@ impl Driver {
             News::Connected(welcome) => {
                 self.paths.set_servers(welcome.ice_servers.clone());
                 self.room.handle_welcome(&welcome, now);
+                self.server_back(welcome.resumed);
             }
             News::Disconnected => self.room.handle_disconnected(now),
             News::Refused(code) => self.room.handle_refused(code),
@@ -279,7 +297,8 @@ impl Driver {
             ServerMessage::Error { code, message } => {
                 tracing::debug!(?code, message, "the server refused something");
             }
-            _ => {}
+            ServerMessage::Welcome(_) | ServerMessage::Unknown => {}
+            message => self.handle_server_of_relay(message, now),
         }
     }
 
@@ -313,6 +332,7 @@ impl Driver {
         let room = &self.room;
         let late = self.post.handle_timeout(now, |id| room.ways(id));
         self.dispatch(late);
+        self.ask_uplink(now);
         self.room.handle_timeout(now);
     }
 
@@ -372,20 +392,34 @@ impl Driver {
                 Effect::Described { id, state } => MeshEvent::ParticipantDescribed { id, state },
                 Effect::MemberLeft { id, lost } => {
                     self.parties.remove(&id);
+                    self.take();
                     MeshEvent::ParticipantLeft { id, lost }
                 }
                 Effect::News { id, news } => MeshEvent::Link { id, event: news },
                 Effect::Suspect(suspicion) => MeshEvent::Suspicious(suspicion),
                 Effect::Topology(topology) => MeshEvent::Topology(topology),
                 Effect::RelayUnreachable(unreachable) => MeshEvent::RelayUnreachable(unreachable),
-                Effect::OpenRelay | Effect::Publish { .. } => continue,
-                Effect::Carry { id, carried, .. } => {
-                    if let Some(party) = self.parties.get_mut(&id) {
-                        party.carried.set(carried);
-                    }
+                Effect::OpenRelay => {
+                    self.open_relay(clock::now());
+                    continue;
+                }
+                Effect::Publish { preferred } => {
+                    self.publish(preferred);
+                    continue;
+                }
+                Effect::Carry { id, taken, carried } => {
+                    self.carry(id, taken, carried);
                     continue;
                 }
             };
+            self.later.push(event);
+            self.tell_all().await?;
+        }
+        self.tell_all().await
+    }
+
+    async fn tell_all(&mut self) -> Result<(), Over> {
+        for event in self.later.drain(..) {
             if self.events.send(event).await.is_err() {
                 return Err(Over(None));
             }
@@ -433,6 +467,10 @@ impl Driver {
         for (id, party) in &self.parties {
             party.shown.set(self.shown(*id));
         }
+        self.take();
+        let parties = self.parties.keys().copied();
+        let viewed: BTreeSet<_> = parties.filter(|id| self.shown(*id).pixels() > 0).collect();
+        self.room.handle_viewed(viewed, clock::now());
     }
 
     /// Returns how large somebody is shown: as large as can be until it is said.
@@ -459,6 +497,7 @@ impl Driver {
             picture,
             shown: Latest::with(self.shown(id)),
             carried: Latest::new(),
+            taken: false,
             voice,
             link: None,
         };
