@@ -124,7 +124,9 @@ impl Driver {
         let (id, news) = match event {
             RelayedEvent::Say(message) => {
                 if !self.signalling.send(message) {
-                    tracing::debug!("the way to the server is full: a word about the relay is lost");
+                    tracing::debug!(
+                        "the way to the server is full: a word about the relay is lost"
+                    );
                 }
                 return;
             }

@@ -234,7 +234,9 @@ impl Publishing {
             weight: pixels.max(1) as f64,
             wanted: useful,
         };
-        let seat = self.seat.get_or_insert_with(|| config.uplink.join_relay(now));
+        let seat = self
+            .seat
+            .get_or_insert_with(|| config.uplink.join_relay(now));
         flow.set_share(seat.report(now, report));
         flow.set_wanted(useful);
         let share = self
