@@ -27,6 +27,11 @@ pub enum Way {
     Relayed,
 }
 
+impl Way {
+    /// Both of them.
+    pub const BOTH: [Self; 2] = [Self::Direct, Self::Relayed];
+}
+
 /// Width and height of a picture, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Size {

@@ -1,8 +1,9 @@
 //! The jitter buffer: packets in as the network brings them, sound out in even steps.
 //!
 //! ```text
-//! push(packet, arrived) ─▶ [ by sequence number ] ─▶ pull(now) ─▶ packet · repair · made up · silence
-//!                             └ DelayEstimator: how long to wait
+//! push(packet, arrived) ─▶ [ by time stamp ] ─▶ pull(now) ─▶ packet · repair · made up · silence
+//!                            ├ Lines: what came, what is missing
+//!                            └ Delays: how long to wait
 //! ```
 //!
 //! Pure: time is an argument. The playout position only moves past sound that was played, or
@@ -10,6 +11,9 @@
 //! sound is made up and the position stands still, so that a late packet is played late, and
 //! not thrown away. What that silence was, a loss or a sender with nothing to say, shows
 //! in the sequence number of the next packet; only then is it counted.
+//!
+//! Packets may come on two ways at once. The first copy counts, and while both ways bring sound it
+//! waits for the slower of them, so that either can end without anything missing.
 //!
 //! At most [`CAPACITY`] packets are held.
 
@@ -20,14 +24,20 @@ use std::{
 
 use bytes::Bytes;
 
-use super::delay::DelayEstimator;
-use crate::media::frame::SAMPLE_RATE;
+use super::{
+    delays::Delays,
+    lines::{Gap, Lines, Place, Sequences},
+};
+use crate::media::{Way, frame::SAMPLE_RATE};
 
 /// One received packet, its duration known.
 #[derive(Debug, Clone)]
 pub(super) struct Packet {
+    pub(super) way: Way,
     pub(super) sequence: u16,
     pub(super) timestamp: u32,
+    /// Whether nothing was sent before it on its way.
+    pub(super) marker: bool,
     /// Samples it holds at 48 kHz.
     pub(super) samples: u32,
     /// Whether it can repair the packet before it.
@@ -57,8 +67,10 @@ pub(super) enum Correction {
     Shorten {
         urgent: bool,
     },
-    /// Play a little slower.
-    Lengthen,
+    /// Play a little slower; likewise.
+    Lengthen {
+        urgent: bool,
+    },
 }
 
 /// What happened, counted from the start.
@@ -72,6 +84,8 @@ pub(super) struct JitterStats {
     pub(super) concealed: u64,
     /// Samples played, made up or not.
     pub(super) played: u64,
+    /// Packets in a row that came before it was their time, on each way.
+    pub(super) in_time: [u32; 2],
 }
 
 /// 1.3 s of 20 ms packets: more than the longest wait, with room for a burst.
@@ -79,19 +93,16 @@ pub(super) const CAPACITY: usize = 64;
 /// 10 ms: the smallest piece of sound that is made up.
 const STEP: u32 = 480;
 const FRAME: u32 = 960;
-/// RFC 3550 A.1: jumps beyond these are a sender that started anew, if the next packet agrees.
-const MAX_DROPOUT: i64 = 3000;
-const MAX_MISORDER: i64 = 100;
-/// A sender's time that goes back, or forward by more than this, starts a new time line.
-const MAX_TIME_JUMP: i64 = 3600 * SAMPLE_RATE as i64;
 /// Waits are looked at over so many packets before anything is corrected.
 const WINDOW: usize = 10;
 /// Excess that is put up with: one packet.
 const EXCESS: i64 = 20_000;
 const URGENT_EXCESS: i64 = 60_000;
 /// Excess from which packets are skipped: shortening would take seconds.
-const SKIP_EXCESS: i64 = 300_000;
+/// It is more than another way may be faster, so that nothing is skipped where ways change.
+const SKIP_EXCESS: i64 = 400_000;
 const SHORTAGE: i64 = 5_000;
+const URGENT_SHORTAGE: i64 = 60_000;
 
 #[derive(Debug, Clone, Copy)]
 enum State {
@@ -105,26 +116,48 @@ enum State {
     Starved(Position, u32),
 }
 
-/// Where playout is, in unwrapped numbers.
+/// Where playout is, in unwrapped time stamps.
 #[derive(Debug, Clone, Copy)]
 struct Position {
-    /// The last packet that was played or given up.
-    sequence: i64,
+    /// The end of the last packet that was played or given up.
+    heard: i64,
     /// The next sample to play.
     timestamp: i64,
     /// Samples made up in the present gap.
     made_up: u32,
 }
 
+impl Position {
+    fn at(timestamp: i64) -> Self {
+        Self {
+            heard: timestamp,
+            timestamp,
+            made_up: 0,
+        }
+    }
+}
+
+/// A packet that waits, and what its copies told.
+#[derive(Debug)]
+struct Entry {
+    packet: Packet,
+    sequences: Sequences,
+    /// Whether it begins a talk spurt on the ways on which it came.
+    marked: bool,
+}
+
 /// Packets of one sender on their way to the decoder.
 #[derive(Debug)]
 pub(super) struct JitterBuffer {
-    packets: BTreeMap<i64, (i64, Packet)>,
-    delay: DelayEstimator,
+    packets: BTreeMap<i64, Entry>,
+    lines: Lines,
+    delays: Delays,
     state: State,
-    newest: Option<(i64, i64)>,
-    suspect: Option<u16>,
-    waits: VecDeque<i64>,
+    /// Whether the sender had said nothing before the last packet that was played: it is pausing.
+    pausing: bool,
+    /// How long sound travelled lately, from its capture until it was played, in microseconds; from
+    /// an unknown origin.
+    transits: VecDeque<i64>,
     origin: Option<Instant>,
     stats: JitterStats,
 }
@@ -133,11 +166,11 @@ impl JitterBuffer {
     pub(super) fn new() -> Self {
         Self {
             packets: BTreeMap::new(),
-            delay: DelayEstimator::new(),
+            lines: Lines::new(),
+            delays: Delays::new(),
             state: State::Fresh,
-            newest: None,
-            suspect: None,
-            waits: VecDeque::with_capacity(WINDOW),
+            pausing: false,
+            transits: VecDeque::with_capacity(WINDOW),
             origin: None,
             stats: JitterStats::default(),
         }
@@ -149,88 +182,112 @@ impl JitterBuffer {
 
     /// Returns how long sound waited lately.
     pub(super) fn wait(&self) -> Duration {
-        let sum: i64 = self.waits.iter().sum();
-        let mean = sum / self.waits.len().max(1) as i64;
+        let sum: i64 = self.waits().sum();
+        let mean = sum / self.transits.len().max(1) as i64;
         Duration::from_micros(mean.max(0) as u64)
     }
 
-    /// Takes a packet in. Duplicates and packets whose time is over are dropped.
+    fn waits(&self) -> impl Iterator<Item = i64> {
+        let transits = self.transits.iter();
+        transits.map(|transit| self.delays.wait(0, *transit))
+    }
+
+    /// Takes a packet in. Copies and packets whose time is over are dropped, but what they tell is not.
     pub(super) fn push(&mut self, packet: Packet) {
         let origin = *self.origin.get_or_insert(packet.arrived);
-        let Some((sequence, timestamp)) = self.place(&packet) else {
-            return;
-        };
-        if self.packets.contains_key(&sequence) {
-            return;
-        }
-        self.delay
-            .observe(micros(timestamp), since(origin, packet.arrived));
-        let over = match self.state {
-            State::Fresh => false,
-            State::Waiting(at) | State::Playing(at) | State::Starved(at, _) => {
-                sequence <= at.sequence
+        let (sequence, timestamp) = match self.lines.place(&packet) {
+            Place::Nowhere => return,
+            Place::At {
+                sequence,
+                timestamp,
+            } => (sequence, timestamp),
+            Place::Anew {
+                sequence,
+                timestamp,
+            } => {
+                self.packets.clear();
+                self.delays.restart();
+                self.transits.clear();
+                self.state = State::Fresh;
+                (sequence, timestamp)
             }
         };
-        if over {
+        let way = packet.way;
+        let copy = self.packets.get_mut(&timestamp);
+        if (copy.as_ref()).is_some_and(|copy| copy.sequences[way as usize].is_some()) {
             return;
         }
-        self.packets.insert(sequence, (timestamp, packet));
+        (self.delays).observe(way, micros(timestamp), since(origin, packet.arrived));
+        if let Some(copy) = copy {
+            copy.sequences[way as usize] = Some(sequence);
+            copy.marked &= packet.marker;
+            self.note_in_time(way, true);
+            return;
+        }
+        let over = self.position().is_some_and(|at| timestamp < at.heard);
+        self.note_in_time(way, !over);
+        if over {
+            self.lines.pass(way, sequence, timestamp);
+            return;
+        }
+        let mut sequences = Sequences::default();
+        sequences[way as usize] = Some(sequence);
+        let entry = Entry {
+            marked: packet.marker,
+            sequences,
+            packet,
+        };
+        self.packets.insert(timestamp, entry);
         if self.packets.len() > CAPACITY {
             self.skip_first();
         }
     }
 
-    /// Unwraps the packet's numbers; `None` if they make no sense (yet).
-    fn place(&mut self, packet: &Packet) -> Option<(i64, i64)> {
-        let Some((newest_sequence, newest_timestamp)) = self.newest else {
-            let place = (i64::from(packet.sequence), i64::from(packet.timestamp));
-            self.newest = Some(place);
-            return Some(place);
-        };
-        let step = i64::from(packet.sequence.wrapping_sub(newest_sequence as u16) as i16);
-        let advance = i64::from(packet.timestamp.wrapping_sub(newest_timestamp as u32) as i32);
-        let backwards = (step > 0) != (advance > 0) && step != 0;
-        if !(-MAX_MISORDER..MAX_DROPOUT).contains(&step) {
-            let again = self.suspect == Some(packet.sequence);
-            self.suspect = Some(packet.sequence.wrapping_add(1));
-            if !again {
-                return None;
-            }
-            return Some(self.start_anew(packet));
-        }
-        if backwards || advance.abs() > MAX_TIME_JUMP {
-            return Some(self.start_anew(packet));
-        }
-        self.suspect = None;
-        let place = (newest_sequence + step, newest_timestamp + advance);
-        if step > 0 {
-            self.newest = Some(place);
-        }
-        Some(place)
+    fn note_in_time(&mut self, way: Way, in_time: bool) {
+        let count = &mut self.stats.in_time[way as usize];
+        *count = if in_time { count.saturating_add(1) } else { 0 };
     }
 
-    /// Begins a new time line with this packet: the old one is over.
-    fn start_anew(&mut self, packet: &Packet) -> (i64, i64) {
-        self.packets.clear();
-        self.delay.restart();
-        self.waits.clear();
-        self.suspect = None;
-        self.state = State::Fresh;
-        let place = (i64::from(packet.sequence), i64::from(packet.timestamp));
-        self.newest = Some(place);
-        place
+    fn position(&self) -> Option<Position> {
+        match self.state {
+            State::Fresh => None,
+            State::Waiting(at) | State::Playing(at) | State::Starved(at, _) => Some(at),
+        }
     }
 
     /// Gives the first packet up, and moves behind it.
     fn skip_first(&mut self) {
-        let Some((sequence, (timestamp, packet))) = self.packets.pop_first() else {
+        let Some((timestamp, entry)) = self.packets.pop_first() else {
             return;
         };
+        let missing = self.missing(&entry);
+        self.lines.play(entry.sequences, timestamp);
         if let State::Waiting(at) | State::Playing(at) | State::Starved(at, _) = &mut self.state {
-            self.stats.lost += (sequence - at.sequence) as u64;
-            at.sequence = sequence;
-            at.timestamp = timestamp + i64::from(packet.samples);
-            at.made_up = 0;
+            self.stats.lost += missing + 1;
+            *at = Position::at(timestamp + i64::from(entry.packet.samples));
+        }
+    }
+
+    /// Returns how many packets before this one are lost.
+    fn missing(&self, entry: &Entry) -> u64 {
+        match self.lines.gap(entry.sequences, false) {
+            Gap::Lost(packets) => packets as u64,
+            Gap::Silence | Gap::Unknown => 0,
+        }
+    }
+
+    /// Tells what lies before the first packet.
+    fn gap(&self) -> Gap {
+        let Some((_, entry)) = self.packets.first_key_value() else {
+            return Gap::Unknown;
+        };
+        // A way on which it has not come may yet bring something before it.
+        let awaited =
+            |way: &Way| entry.sequences[*way as usize].is_none() && self.delays.active(*way);
+        let marked = entry.marked && !Way::BOTH.iter().any(awaited);
+        match self.lines.gap(entry.sequences, marked) {
+            Gap::Unknown if self.pausing => Gap::Silence,
+            gap => gap,
         }
     }
 
@@ -238,110 +295,106 @@ impl JitterBuffer {
     pub(super) fn pull(&mut self, now: Instant) -> Pull {
         let now = self.origin.map_or(0, |origin| since(origin, now));
         self.skip_excess(now);
-        let first = (self.packets.first_key_value())
-            .map(|(&sequence, &(timestamp, _))| (sequence, timestamp));
+        let first = self.packets.first_key_value().map(|(first, _)| *first);
         match (self.state, first) {
             (State::Fresh | State::Waiting(_), None) => Pull::Silence { samples: STEP },
-            (State::Fresh, Some(first)) => {
-                let before = Position {
-                    sequence: first.0 - 1,
-                    timestamp: first.1,
-                    made_up: 0,
-                };
-                self.begin(State::Fresh, before, first, now)
-            }
-            (State::Waiting(at), Some(first)) => self.begin(State::Waiting(at), at, first, now),
-            (State::Playing(at), None) => {
-                self.state = State::Starved(at, STEP);
-                Pull::Conceal { samples: STEP }
-            }
-            (State::Starved(at, made_up), None) => {
-                self.state = State::Starved(at, made_up.saturating_add(STEP));
-                Pull::Conceal { samples: STEP }
-            }
+            (State::Fresh, Some(first)) => self.begin(State::Fresh, first, now),
+            (State::Waiting(at), Some(first)) => self.begin(State::Waiting(at), first, now),
+            (State::Playing(at), None) => self.starve(at, 0),
+            (State::Starved(at, made_up), None) => self.starve(at, made_up),
             (State::Starved(at, made_up), Some(first)) => self.resume(at, made_up, first, now),
             (State::Playing(at), Some(first)) => self.go_on(at, first, now),
         }
     }
 
+    /// There is nothing to play.
+    fn starve(&mut self, at: Position, made_up: u32) -> Pull {
+        self.state = State::Starved(at, made_up.saturating_add(STEP));
+        Pull::Conceal { samples: STEP }
+    }
+
     /// Skips packets when far more has piled up than is called for.
     fn skip_excess(&mut self, now: i64) {
-        let limit = self.delay.target().as_micros() as i64;
-        let Some((&newest, _)) = self.packets.last_key_value() else {
-            return;
-        };
+        let limit = self.delays.target().as_micros() as i64;
         let wait = |this: &Self| {
-            let (_, (timestamp, _)) = this.packets.first_key_value()?;
-            Some(this.delay.wait_micros(micros(*timestamp), now))
+            let (timestamp, _) = this.packets.first_key_value()?;
+            Some(this.delays.wait(micros(*timestamp), now))
         };
         if wait(self).is_none_or(|wait| wait < limit + SKIP_EXCESS) {
             return;
         }
-        while wait(self).is_some_and(|wait| wait > limit)
-            && self
-                .packets
-                .first_key_value()
-                .is_some_and(|(&s, _)| s < newest)
-        {
+        while wait(self).is_some_and(|wait| wait > limit) && self.packets.len() > 1 {
             self.skip_first();
         }
-        self.waits.clear();
+        self.transits.clear();
+    }
+
+    /// Tells whether sound of this time has waited long enough.
+    fn is_due(&self, timestamp: i64, now: i64) -> bool {
+        self.delays.wait(micros(timestamp), now) >= self.delays.target().as_micros() as i64
     }
 
     /// Starts, or starts again after a silence, once the first packet has waited long enough.
-    fn begin(&mut self, until_then: State, mut at: Position, first: (i64, i64), now: i64) -> Pull {
-        let wait = self.delay.wait_micros(micros(first.1), now);
-        if wait < self.delay.target().as_micros() as i64 {
+    fn begin(&mut self, until_then: State, first: i64, now: i64) -> Pull {
+        if !self.is_due(first, now) {
             self.state = until_then;
             return Pull::Silence { samples: STEP };
         }
-        at.timestamp = first.1;
-        at.made_up = 0;
-        self.play(at, first, now)
+        self.play(first, now)
     }
 
     /// Something came after nothing did: finds out what the gap was.
-    fn resume(&mut self, mut at: Position, made_up: u32, first: (i64, i64), now: i64) -> Pull {
-        let missing = first.0 - at.sequence - 1;
-        let gap = first.1 - at.timestamp;
-        if missing <= 0 && gap <= 0 {
+    fn resume(&mut self, mut at: Position, made_up: u32, first: i64, now: i64) -> Pull {
+        let gap = first - at.timestamp;
+        if gap <= 0 {
             // The next one, late.
             self.count_made_up(made_up);
-            return self.play(at, first, now);
+            return self.play(first, now);
         }
-        if missing <= 0 {
-            // Nothing was sent meanwhile.
-            return self.begin(State::Waiting(at), at, first, now);
+        match self.gap() {
+            Gap::Silence => self.begin(State::Waiting(at), first, now),
+            Gap::Unknown if gap > i64::from(made_up) && !self.is_due(first, now) => {
+                self.starve(at, made_up)
+            }
+            Gap::Unknown => {
+                self.count_made_up(gap.min(i64::from(made_up)) as u32);
+                self.play(first, now)
+            }
+            Gap::Lost(missing) => {
+                let lost = (missing as u64 * u64::from(FRAME)).min(u64::from(made_up)) as u32;
+                self.count_made_up(lost);
+                at.timestamp += gap.clamp(0, i64::from(made_up));
+                at.made_up = lost;
+                if gap > i64::from(made_up) {
+                    return self.go_on(at, first, now);
+                }
+                self.play(first, now)
+            }
         }
-        let lost = (missing as u64 * u64::from(FRAME)).min(u64::from(made_up)) as u32;
-        self.count_made_up(lost);
-        at.timestamp += gap.clamp(0, i64::from(made_up));
-        at.made_up = lost;
-        if gap > i64::from(made_up) {
-            return self.go_on(at, first, now);
-        }
-        self.play(at, first, now)
     }
 
-    fn go_on(&mut self, mut at: Position, first: (i64, i64), now: i64) -> Pull {
-        let missing = first.0 - at.sequence - 1;
-        let gap = first.1 - at.timestamp;
+    fn go_on(&mut self, mut at: Position, first: i64, now: i64) -> Pull {
+        let gap = first - at.timestamp;
         if gap <= 0 {
-            return self.play(at, first, now);
+            return self.play(first, now);
         }
-        if missing <= 0 {
-            return self.begin(State::Waiting(at), at, first, now);
-        }
-        if u64::from(at.made_up) >= missing as u64 * u64::from(FRAME) {
+        let missing = match self.gap() {
+            Gap::Silence => return self.begin(State::Waiting(at), first, now),
+            Gap::Unknown if self.is_due(first, now) => return self.play(first, now),
+            // The way of those before it is late.
+            Gap::Unknown => return self.starve(at, 0),
+            Gap::Lost(missing) => missing as u64,
+        };
+        if u64::from(at.made_up) >= missing * u64::from(FRAME) {
             // More time passed than packets are missing: the rest was not sent.
-            return self.begin(State::Waiting(at), at, first, now);
+            return self.begin(State::Waiting(at), first, now);
         }
         let samples = gap.min(i64::from(FRAME)) as u32;
         at.timestamp += i64::from(samples);
         at.made_up += samples;
         self.state = State::Playing(at);
-        let successor = (self.packets.get(&first.0)).filter(|(_, packet)| packet.repairs);
-        if let Some((_, packet)) = successor
+        let successor = self.packets.get(&first).map(|entry| &entry.packet);
+        if let Some(packet) = successor.filter(|packet| packet.repairs)
             && gap == i64::from(packet.samples)
         {
             self.stats.played += u64::from(samples);
@@ -354,26 +407,25 @@ impl JitterBuffer {
         Pull::Conceal { samples }
     }
 
-    fn play(&mut self, at: Position, (sequence, timestamp): (i64, i64), now: i64) -> Pull {
-        let Some((_, packet)) = self.packets.remove(&sequence) else {
+    fn play(&mut self, timestamp: i64, now: i64) -> Pull {
+        let Some(entry) = self.packets.remove(&timestamp) else {
             return Pull::Silence { samples: STEP };
         };
         self.stats.received += 1;
-        let missing = (sequence - at.sequence - 1).max(0) as u64;
+        let missing = self.missing(&entry);
+        let silent = self.position().is_none_or(|at| at.heard < timestamp);
+        self.pausing = silent && missing == 0;
         self.stats.lost += missing;
-        self.delay.observe_loss(missing > 0);
-        self.stats.played += u64::from(packet.samples);
-        self.state = State::Playing(Position {
-            sequence,
-            timestamp: timestamp + i64::from(packet.samples),
-            made_up: 0,
-        });
-        if self.waits.len() == WINDOW {
-            self.waits.pop_front();
+        self.delays.observe_loss(entry.packet.way, missing > 0);
+        self.lines.play(entry.sequences, timestamp);
+        let samples = entry.packet.samples;
+        self.stats.played += u64::from(samples);
+        self.state = State::Playing(Position::at(timestamp + i64::from(samples)));
+        if self.transits.len() == WINDOW {
+            self.transits.pop_front();
         }
-        self.waits
-            .push_back(self.delay.wait_micros(micros(timestamp), now));
-        Pull::Packet(packet.payload)
+        self.transits.push_back(now - micros(timestamp));
+        Pull::Packet(entry.packet.payload)
     }
 
     fn count_made_up(&mut self, samples: u32) {
@@ -383,18 +435,20 @@ impl JitterBuffer {
 
     /// Returns what would bring the wait nearer to its target; asked after each packet.
     pub(super) fn correction(&self) -> Correction {
-        if self.waits.len() < WINDOW {
+        if self.transits.len() < WINDOW {
             return Correction::None;
         }
-        let target = self.delay.target().as_micros() as i64;
-        let least = self.waits.iter().copied().min().unwrap_or(target);
-        let most = self.waits.iter().copied().max().unwrap_or(target);
+        let target = self.delays.target().as_micros() as i64;
+        let least = self.waits().min().unwrap_or(target);
+        let most = self.waits().max().unwrap_or(target);
         if least > target + EXCESS {
             Correction::Shorten {
                 urgent: least > target + URGENT_EXCESS,
             }
         } else if most < target - SHORTAGE {
-            Correction::Lengthen
+            Correction::Lengthen {
+                urgent: most < target - URGENT_SHORTAGE,
+            }
         } else {
             Correction::None
         }

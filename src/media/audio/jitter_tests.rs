@@ -1,6 +1,9 @@
 //! The jitter buffer in simulated time: a sender, a network, and a player that takes 10 ms
 //! every 10 ms of its own clock.
 
+#[path = "jitter_ways_tests.rs"]
+mod ways;
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -54,11 +57,25 @@ impl Scene {
     }
 
     fn send_as(&mut self, n: u64, sequence: u16, timestamp: u32, delay_millis: i64) {
+        self.send_on(Way::Direct, n, sequence, timestamp, delay_millis, false);
+    }
+
+    fn send_on(
+        &mut self,
+        way: Way,
+        n: u64,
+        sequence: u16,
+        timestamp: u32,
+        delay_millis: i64,
+        marker: bool,
+    ) {
         let arrival = n as i64 * 20_000 + delay_millis * 1000;
         self.network.insert((arrival, self.packets.len() as u64));
         self.packets.push(Packet {
+            way,
             sequence,
             timestamp,
+            marker,
             samples: 960,
             repairs: true,
             payload: Bytes::copy_from_slice(&n.to_be_bytes()),
@@ -84,7 +101,7 @@ impl Scene {
                     Pull::Packet(_) => match self.buffer.correction() {
                         Correction::None => 960,
                         Correction::Shorten { .. } => 960 - 240,
-                        Correction::Lengthen => 960 + 240,
+                        Correction::Lengthen { .. } => 960 + 240,
                     },
                     Pull::Repair { samples, .. }
                     | Pull::Conceal { samples }

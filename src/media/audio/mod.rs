@@ -14,12 +14,14 @@
 mod control;
 mod decoder;
 mod delay;
+mod delays;
 mod devices;
 mod encoder;
 mod engine;
 mod input;
 mod jitter;
 mod levels;
+mod lines;
 mod microphone;
 mod mixer;
 mod outgoing;

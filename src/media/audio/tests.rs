@@ -8,7 +8,8 @@ use std::{
 use super::*;
 use crate::{
     clock,
-    media::{AudioSink, AudioSource, DeviceTrouble, EncodedAudio},
+    latest::Latest,
+    media::{AudioSink, AudioSource, DeviceTrouble, EncodedAudio, Way},
 };
 
 fn silent_config(microphone: AudioSource) -> AudioConfig {
@@ -41,8 +42,10 @@ fn carry(
 
 fn received(sequence: u64, packet: &EncodedAudio, arrived: Instant) -> VoicePacket {
     VoicePacket {
+        way: Way::Direct,
         sequence: sequence as u16,
         timestamp: (packet.step * 960) as u32,
+        marker: false,
         payload: packet.data.clone(),
         arrived,
     }
@@ -166,4 +169,93 @@ fn a_file_is_sent_as_it_is_and_a_bad_file_is_a_trouble() {
     let end = heard.len() - 24_000;
     let tone = amplitude(&heard[end..][..12_000], 1000.0);
     assert!((tone - 0.25).abs() < 0.05, "{tone}");
+}
+
+/// A tone over two ways into a track, in simulated time; returns what is heard.
+fn heard_over(ways: &[(Way, std::ops::Range<u64>, u64)]) -> (Vec<f32>, VoiceStats) {
+    let mut encoder = encoder::VoiceEncoder::new().expect("an encoder");
+    let mut tone = tone::Tone::default();
+    let start = clock::now();
+    let mut arrivals: Vec<VoicePacket> = Vec::new();
+    let last = ways
+        .iter()
+        .map(|(_, range, _)| range.end)
+        .max()
+        .unwrap_or(0);
+    for n in 0..last {
+        let mut frame = [0.0; 960];
+        frame[..480].copy_from_slice(&tone.next_step());
+        frame[480..].copy_from_slice(&tone.next_step());
+        let payload = encoder
+            .encode(&frame)
+            .expect("it encodes")
+            .expect("it is no silence");
+        for (way, range, delay) in ways.iter().filter(|(_, range, _)| range.contains(&n)) {
+            arrivals.push(VoicePacket {
+                way: *way,
+                sequence: (n - range.start) as u16,
+                timestamp: (n * 960) as u32,
+                marker: n == range.start,
+                payload: payload.clone(),
+                arrived: start + Duration::from_millis(n * 20 + delay),
+            });
+        }
+    }
+    arrivals.sort_by_key(|packet| packet.arrived);
+    let mut arrivals = arrivals.into_iter().peekable();
+    let (sender, queue) = std::sync::mpsc::sync_channel(voice::QUEUE);
+    let stats = Latest::new();
+    let mut track = track::Track::new(queue, stats.clone(), None).expect("a decoder");
+    let mut heard = Vec::new();
+    for step in 0..last * 2 - 60 {
+        let now = start + STEP * step as u32;
+        while let Some(packet) = arrivals.next_if(|packet| packet.arrived <= now) {
+            sender.try_send(packet).expect("there is room");
+        }
+        track.receive();
+        heard.extend(track.next_step(now));
+    }
+    track.publish();
+    (heard, stats.reader().newest().expect("figures"))
+}
+
+#[test]
+fn a_tone_that_changes_its_way_goes_on_evenly() {
+    let (direct, relayed) = (Way::Direct, Way::Relayed);
+    let scenes: [&[(Way, std::ops::Range<u64>, u64)]; 6] = [
+        &[(direct, 0..500, 30)],
+        &[(direct, 0..260, 30), (relayed, 250..500, 30)],
+        &[(relayed, 0..260, 30), (direct, 250..500, 30)],
+        // The second way is faster.
+        &[(direct, 0..260, 130), (relayed, 250..500, 30)],
+        &[(direct, 0..260, 330), (relayed, 250..500, 30)],
+        // It is slower, and both are there until its sound comes in time.
+        &[(direct, 0..340, 30), (relayed, 250..500, 330)],
+    ];
+    for ways in scenes {
+        let (heard, stats) = heard_over(ways);
+        assert_eq!(
+            (stats.concealed, stats.lost),
+            (Duration::ZERO, 0),
+            "{ways:?}"
+        );
+        // From 0.5 s on the tone is there, in every 10 ms, without a step.
+        let sounding = &heard[24_000..];
+        let power = |part: &[f32]| part.iter().map(|s| s * s).sum::<f32>() / part.len() as f32;
+        let whole = power(sounding);
+        let quietest = sounding
+            .chunks_exact(480)
+            .map(power)
+            .fold(f32::MAX, f32::min);
+        let step = |pair: &[f32]| (pair[1] - pair[0]).abs();
+        let steepest = sounding.windows(2).map(step).fold(0.0, f32::max);
+        let sine = tone::AMPLITUDE * std::f32::consts::TAU * tone::HERTZ as f32 / 48_000.0;
+        let quietest = 10.0 * (quietest / whole).log10();
+        println!(
+            "{ways:?}: quietest 10 ms {quietest:.1} dB, steepest {:.2}",
+            steepest / sine
+        );
+        assert!(quietest > -1.5, "{ways:?}: {quietest} dB");
+        assert!(steepest < 1.3 * sine, "{ways:?}: {steepest}");
+    }
 }

@@ -82,8 +82,10 @@ impl Track {
             return;
         };
         self.jitter.push(Packet {
+            way: packet.way,
             sequence: packet.sequence,
             timestamp: packet.timestamp,
+            marker: packet.marker,
             samples,
             repairs: decoder::repairs_predecessor(&payload),
             payload,
@@ -119,6 +121,7 @@ impl Track {
             played: samples_to_duration(stats.played),
             buffer: self.jitter.wait(),
             level: self.meter.level(),
+            in_time: stats.in_time,
         });
     }
 
@@ -164,7 +167,7 @@ impl Track {
         match self.jitter.correction() {
             Correction::None => false,
             Correction::Shorten { urgent } => stretch::shorten(&mut self.scratch, urgent),
-            Correction::Lengthen => stretch::lengthen(&mut self.scratch, false),
+            Correction::Lengthen { urgent } => stretch::lengthen(&mut self.scratch, urgent),
         };
     }
 

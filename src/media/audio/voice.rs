@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::latest::Reader;
+use crate::{latest::Reader, media::Way};
 
 /// Packets between two looks of the engine: 1.3 s of sound, as much as the jitter buffer holds.
 pub(super) const QUEUE: usize = 64;
@@ -15,10 +15,14 @@ pub(super) const QUEUE: usize = 64;
 /// One received audio packet.
 #[derive(Debug, Clone)]
 pub struct VoicePacket {
-    /// RTP sequence number.
+    /// The way on which it came.
+    pub way: Way,
+    /// RTP sequence number, counted by that way.
     pub sequence: u16,
-    /// RTP time stamp (48 kHz).
+    /// RTP time stamp (48 kHz), the same on both ways.
     pub timestamp: u32,
+    /// RTP marker: it begins a talk spurt, so nothing was lost before it.
+    pub marker: bool,
     /// The Opus packet.
     pub payload: Bytes,
     /// When it arrived.
@@ -41,9 +45,19 @@ pub struct VoiceStats {
     pub buffer: Duration,
     /// Loudness now, 0.0 to 1.0, smoothed for a meter.
     pub level: f32,
+    /// Packets in a row that came on each way before it was their time.
+    pub in_time: [u32; 2],
 }
 
-/// One participant's sound on its way to the speaker. Dropping it ends it.
+impl VoiceStats {
+    /// Returns how many packets in a row came on this way before it was their time to be played: with
+    /// some of them behind it, this way alone is enough, and nothing is missed where the other ends.
+    pub fn in_time(&self, way: Way) -> u32 {
+        self.in_time[way as usize]
+    }
+}
+
+/// One participant's sound on its way to the speaker, whichever way it comes. Dropping it ends it.
 #[derive(Debug)]
 pub struct Voice {
     packets: SyncSender<VoicePacket>,

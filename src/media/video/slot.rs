@@ -42,9 +42,9 @@ pub struct PictureStats {
     /// From capture at the sender to here, for the newest picture.
     pub delay: Option<Duration>,
     /// Time stamp of the picture that is shown.
-    shown: Option<u32>,
+    pub shown: Option<u32>,
     /// Time stamp of the newest picture decoded of each way.
-    decoded: [Option<u32>; 2],
+    pub decoded: [Option<u32>; 2],
 }
 
 impl PictureStats {

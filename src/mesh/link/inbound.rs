@@ -150,8 +150,10 @@ impl Inbound {
     pub(in crate::mesh) fn handle_audio(&mut self, packet: RtpIn, config: &LinkConfig) -> bool {
         self.stats.audio_bytes += packet.payload.len() as u64;
         config.voice.push(VoicePacket {
+            way: Way::Direct,
             sequence: packet.sequence,
             timestamp: packet.timestamp,
+            marker: packet.marker,
             payload: packet.payload,
             arrived: packet.arrived,
         });
