@@ -19,7 +19,7 @@ use std::{
 use nonstop::{
     clock,
     media::{
-        AudioSink, AudioSource, DeviceTrouble, EncodedAudio,
+        AudioSink, AudioSource, DeviceTrouble, EncodedAudio, Way,
         audio::{Audio, AudioConfig, AudioState, Processing, Voice, VoicePacket, devices},
     },
 };
@@ -223,8 +223,10 @@ impl Call {
 
 fn received(packet: &EncodedAudio, sequence: &mut u64) -> VoicePacket {
     let packet = VoicePacket {
+        way: Way::Direct,
         sequence: *sequence as u16,
         timestamp: (packet.step * 960) as u32,
+        marker: false,
         payload: packet.data.clone(),
         arrived: clock::now(),
     };

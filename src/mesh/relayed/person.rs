@@ -138,8 +138,10 @@ impl Person {
         }
         self.audio_bytes += packet.payload.len() as u64;
         self.take.voice.push(VoicePacket {
+            way: Way::Relayed,
             sequence: packet.sequence,
             timestamp: packet.timestamp,
+            marker: packet.marker,
             payload: packet.payload,
             arrived: packet.arrived,
         });
