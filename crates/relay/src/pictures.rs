@@ -19,6 +19,9 @@ const NEARLY: f64 = 1.1;
 const LIVELY: u32 = 5;
 const STARTING: Duration = Duration::from_millis(1_500);
 
+/// No packet is later than this.
+const LATE: Duration = Duration::from_secs(2);
+
 /// No stream to a seat.
 const NONE: u16 = u16::MAX;
 
@@ -32,6 +35,8 @@ pub(crate) struct Pictures {
     of_seat: Vec<u16>,
     /// The streams to which packets of each layer matter.
     listening: [Vec<u16>; MAX_LAYERS],
+    /// When what was sent to those who do not watch any more is forgotten.
+    tidy_at: Option<Instant>,
 }
 
 /// What a packet changed besides being passed on.
@@ -200,6 +205,27 @@ impl Pictures {
         &mut self.streams[usize::from(self.of_seat[seat])]
     }
 
+    /// Says that a seat does not watch any more.
+    pub(crate) fn leave(&mut self, seat: usize, now: Instant) {
+        if let Some(stream) = self.stream(seat) {
+            stream.leave();
+            self.relist();
+            self.tidy_at.get_or_insert(now + LATE);
+        }
+    }
+
+    /// Forgets what was sent long ago to those who do not watch any more.
+    pub(crate) fn tidy(&mut self, now: Instant) {
+        if self.tidy_at.take_if(|at| *at <= now).is_some() {
+            let streams = self.streams.iter_mut();
+            let more = streams
+                .filter_map(|stream| stream.tidy().then_some(()))
+                .count()
+                > 0;
+            self.tidy_at = more.then(|| now + LATE);
+        }
+    }
+
     /// Forgets a seat: whoever takes it next begins anew.
     pub(crate) fn remove(&mut self, seat: usize) {
         let Some(index) = self
@@ -244,7 +270,6 @@ impl Pictures {
 
     /// Finds anew to whom packets of each layer matter.
     pub(crate) fn relist(&mut self) {
-        self.streams.iter_mut().for_each(Stream::tidy);
         for (layer, listening) in self.listening.iter_mut().enumerate() {
             listening.clear();
             let streams = self.streams.iter().enumerate();

@@ -298,7 +298,9 @@ impl Room {
             seat.watched = watched;
         }
         for publisher in &gone {
-            self.stop_pictures(*publisher, index);
+            if let Some(seat) = self.seats[*publisher].as_mut() {
+                seat.pictures.leave(index, now);
+            }
         }
         for publisher in 0..self.seats.len() {
             self.set_hearing(publisher, index);

@@ -56,6 +56,7 @@ pub(crate) struct Stream {
     pub(crate) hoped: Option<u8>,
     meanwhile: Meanwhile,
     watched: bool,
+    stale: bool,
     /// The layer that is passed on, if any.
     layer: Option<u8>,
     /// Whether pictures above the base temporal layer are being passed on.
@@ -100,6 +101,7 @@ impl Stream {
             hoped: None,
             meanwhile: Meanwhile::All,
             watched: true,
+            stale: false,
             layer: None,
             upper: false,
             base: 0,
@@ -130,13 +132,21 @@ impl Stream {
         self.aim(None, Meanwhile::Nothing);
         self.hoped = None;
         self.watched = false;
+        self.stale = false;
     }
 
-    /// Forgets what was sent, if nobody watches.
-    pub(crate) fn tidy(&mut self) {
-        if !self.watched && self.layer.is_none() {
-            self.numbers.forget();
+    /// Forgets what was sent, if nobody has watched since the last but one of these calls. Returns whether
+    /// there is more to forget later.
+    pub(crate) fn tidy(&mut self) -> bool {
+        if self.watched {
+            return false;
         }
+        let stale = std::mem::replace(&mut self.stale, true);
+        if stale && self.layer.is_none() {
+            self.numbers.forget();
+            return false;
+        }
+        true
     }
 
     pub(crate) fn target(&self) -> Option<Share> {

@@ -33,6 +33,7 @@ impl Room {
         }
         for seat in self.seats.iter_mut().flatten() {
             seat.sound.measure(now);
+            seat.pictures.tidy(now);
         }
         for receiver in 0..self.seats.len() {
             let seat = self.seats[receiver].as_ref();
@@ -95,18 +96,6 @@ impl Room {
         if self.speakers.tells(now) {
             self.notice(Notice::Speakers);
         }
-    }
-
-    /// Ends the pictures of somebody to a receiver who does not watch them any more: after this picture.
-    pub(super) fn stop_pictures(&mut self, publisher: usize, receiver: usize) {
-        let Some(seat) = self.seats[publisher].as_mut() else {
-            return;
-        };
-        let Some(stream) = seat.pictures.stream(receiver) else {
-            return;
-        };
-        stream.leave();
-        seat.pictures.relist();
     }
 
     /// Finds out whether a receiver hears a publisher.

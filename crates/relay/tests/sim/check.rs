@@ -147,7 +147,7 @@ impl Received {
                 "{who}: {shown:?}, then {next:?}"
             );
         }
-        assert!(tails <= 2 + pictures.len() / 40, "{who}: {tails} tails");
+        assert!(tails <= 6 + pictures.len() / 15, "{who}: {tails} tails");
         if !repaired {
             return;
         }

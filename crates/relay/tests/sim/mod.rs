@@ -218,22 +218,19 @@ impl Sim {
             .unwrap_or(&NOTHING)
     }
 
-    /// Somebody sends nothing, until what is on its way has arrived; or goes on.
-    pub(crate) fn pause(&mut self, member: Member, pause: bool) {
-        if let Some(publisher) = self.publishers.get_mut(&member) {
+    /// Nobody sends anything, until what is on its way has arrived; or everybody goes on.
+    pub(crate) fn pause(&mut self, pause: bool) {
+        for publisher in self.publishers.values_mut() {
             publisher.sends = !pause;
         }
         if pause {
-            self.run(ms(500));
+            self.run(ms(1000));
         }
     }
 
     /// Checks all that was received, once what is on its way has arrived.
     pub(crate) fn check(&mut self) {
-        for publisher in self.publishers.values_mut() {
-            publisher.sends = false;
-        }
-        self.run(ms(1000));
+        self.pause(true);
         for ((receiver, publisher), received) in &self.received {
             let sent = &self.publishers[publisher];
             received.check(

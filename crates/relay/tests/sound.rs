@@ -1,0 +1,252 @@
+//! Sound through the relay.
+
+mod sim;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nonstop_relay::{Event, Forward, Member, Watch};
+use sim::{CLEAN, LAYERS, ROUGH, SMALL, Sim, ms};
+
+/// The packets of each stream of sound: who to whom.
+fn streams(sim: &Sim) -> BTreeMap<(Member, Member), Vec<Forward>> {
+    let mut streams: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (_, from, forward) in &sim.sounds {
+        streams
+            .entry((*from, forward.to))
+            .or_default()
+            .push(*forward);
+    }
+    streams
+}
+
+fn speak(sim: &mut Sim, member: Member, level: u8) {
+    let publisher = sim.publishers.get_mut(&member);
+    publisher.expect("joined").level = level;
+}
+
+/// Numbers from 1 without gaps; whoever is given the first packet after a silence is told so.
+fn check(sim: &Sim) {
+    for ((from, to), packets) in streams(sim) {
+        let numbers: BTreeSet<u64> = packets.iter().map(|packet| packet.sequence).collect();
+        assert_eq!(numbers.len(), packets.len(), "{from:?} to {to:?}: twice");
+        let last = numbers.last().copied().unwrap_or(0);
+        assert_eq!(
+            numbers.len() as u64,
+            last,
+            "{from:?} to {to:?}: no gaps from 1"
+        );
+        assert!(packets[0].marker && packets[0].restart);
+    }
+}
+
+fn listen(sim: &mut Sim, member: Member, deaf_to: &[Member], deaf: bool) {
+    let watch = Watch {
+        deaf_to: deaf_to.to_vec(),
+        deaf,
+        ..Watch::default()
+    };
+    sim.room.set_watch(member, watch, sim.now);
+}
+
+#[test]
+fn up_to_six_are_all_heard_whatever_their_level() {
+    let mut sim = Sim::new(1, ROUGH);
+    let members: Vec<_> = (0..6)
+        .map(|number| sim.join(number, &[], true, 1000))
+        .collect();
+    for member in &members {
+        listen(&mut sim, *member, &[], false);
+    }
+    sim.run(ms(5000));
+    sim.check();
+    let streams = streams(&sim);
+    assert_eq!(streams.len(), 30);
+    assert!(streams.values().all(|packets| packets.len() > 200));
+    check(&sim);
+}
+
+#[test]
+fn of_many_the_loudest_six_are_heard() {
+    let mut sim = Sim::new(2, CLEAN);
+    let members: Vec<_> = (0..40)
+        .map(|number| sim.join(number, &[], true, 1000))
+        .collect();
+    for member in &members {
+        listen(&mut sim, *member, &[], false);
+    }
+    sim.run(ms(3000));
+    assert!(sim.sounds.is_empty(), "nobody says anything");
+    for (index, member) in members[..9].iter().enumerate() {
+        speak(&mut sim, *member, 30 + 2 * index as u8);
+    }
+    sim.run(ms(5000));
+    let (mut heard, after) = (BTreeSet::new(), ms(4000));
+    heard.extend(
+        sim.sounds
+            .iter()
+            .filter(|(at, ..)| *at > after)
+            .map(|(_, from, _)| *from),
+    );
+    assert_eq!(heard, members[..6].iter().copied().collect());
+    // Somebody who begins louder than the quietest is heard with the first packet.
+    let before = sim.elapsed();
+    speak(&mut sim, members[30], 20);
+    sim.run(ms(1000));
+    let mut new = sim
+        .sounds
+        .iter()
+        .filter(|(_, from, _)| *from == members[30]);
+    let (at, _, first) = new.next().expect("heard");
+    assert!(*at - before < ms(80), "{:?}", *at - before);
+    assert!(first.marker && first.restart && first.sequence == 1);
+    sim.check();
+    check(&sim);
+}
+
+#[test]
+fn who_pauses_and_speaks_again_goes_on_without_a_gap() {
+    let mut sim = Sim::new(3, ROUGH);
+    let members: Vec<_> = (0..20)
+        .map(|number| sim.join(number, &[], true, 1000))
+        .collect();
+    for member in &members {
+        listen(&mut sim, *member, &[], false);
+    }
+    // Each turn other seven speak, so that places change hands.
+    for turn in 0..20 {
+        for (index, member) in members.iter().enumerate() {
+            let speaks = (index + turn * 3) % 20 < 7;
+            speak(
+                &mut sim,
+                *member,
+                if speaks { 35 + index as u8 % 7 } else { 127 },
+            );
+        }
+        sim.run(ms(3000));
+    }
+    sim.check();
+    let streams = streams(&sim);
+    assert_eq!(streams.len(), 20 * 19, "everybody had a turn");
+    check(&sim);
+    let spurts = |packets: &Vec<Forward>| packets.iter().filter(|packet| packet.restart).count();
+    assert!(
+        streams
+            .values()
+            .all(|packets| (2..40).contains(&spurts(packets)))
+    );
+}
+
+#[test]
+fn who_is_deaf_hears_nothing_and_loses_no_number() {
+    let mut sim = Sim::new(4, CLEAN);
+    let speaker = sim.join(1, &[], true, 1000);
+    let ear = sim.join(2, &[], false, 1000);
+    let other = sim.join(3, &[], false, 1000);
+    listen(&mut sim, ear, &[], false);
+    listen(&mut sim, other, &[], false);
+    sim.run(ms(2000));
+    listen(&mut sim, ear, &[speaker], false);
+    let deaf = sim.sounds.len();
+    sim.run(ms(1000));
+    assert!(
+        sim.sounds[deaf..]
+            .iter()
+            .all(|(_, _, forward)| forward.to == other)
+    );
+    listen(&mut sim, ear, &[], false);
+    sim.run(ms(1000));
+    sim.check();
+    check(&sim);
+    let packets = &streams(&sim)[&(speaker, ear)];
+    assert_eq!(packets.iter().filter(|packet| packet.restart).count(), 2);
+}
+
+#[test]
+fn sound_comes_before_pictures() {
+    let mut sim = Sim::new(5, CLEAN);
+    let speaker = sim.join(1, &LAYERS, true, 1000);
+    let receiver = sim.join(2, &[], false, 60);
+    sim.watch(receiver, &[(speaker, SMALL)]);
+    sim.run(ms(5000));
+    assert_eq!(sim.allotted(receiver), [(speaker, None)]);
+    let heard = streams(&sim)[&(speaker, receiver)].len();
+    assert!(heard > 240, "{heard} of 250");
+    assert!(sim.of(receiver, speaker).packets.is_empty());
+}
+
+#[test]
+fn a_new_connection_begins_new_numbers_and_others_go_on() {
+    let mut sim = Sim::new(6, CLEAN);
+    let speaker = sim.join(1, &LAYERS, true, 3000);
+    let receiver = sim.join(2, &[], false, 3000);
+    let other = sim.join(3, &[], false, 3000);
+    sim.watch(receiver, &[(speaker, SMALL)]);
+    sim.watch(other, &[(speaker, SMALL)]);
+    sim.run(ms(2000));
+    let before = sim.sounds.len();
+    sim.received.clear();
+    sim.room.reopen(receiver, sim.now);
+    sim.run(ms(2000));
+    let first = |to: Member| {
+        let mut after = sim.sounds[before..].iter();
+        let found = after.find(|(_, _, forward)| forward.to == to);
+        found.expect("sound goes on").2.sequence
+    };
+    assert_eq!(first(receiver), 1);
+    assert!(first(other) > 50);
+    let picture = |to| {
+        *sim.of(to, speaker)
+            .packets
+            .keys()
+            .next()
+            .expect("pictures go on")
+    };
+    assert_eq!(picture(receiver), 1);
+    assert!(picture(other) > 50);
+    // The sender's new connection changes nothing for the numbers of others.
+    sim.pause(true);
+    let packets = &sim.of(other, speaker).packets;
+    let next = packets.keys().next_back().expect("some") + 1;
+    sim.received.clear();
+    sim.room.reopen(speaker, sim.now);
+    let publisher = sim.publishers.get_mut(&speaker).expect("joined");
+    publisher.layers[0].sequence = 9;
+    publisher.keyframe(0);
+    sim.pause(false);
+    sim.run(ms(1000));
+    let gap = sim.of(other, speaker).packets.keys().next().expect("some") - next;
+    assert!(gap <= 1, "{gap}");
+}
+
+#[test]
+fn who_speaks_is_told() {
+    let mut sim = Sim::new(7, CLEAN);
+    let members: Vec<_> = (0..4)
+        .map(|number| sim.join(number, &[], true, 1000))
+        .collect();
+    for member in &members {
+        listen(&mut sim, *member, &[], false);
+    }
+    for turn in [0, 2, 1] {
+        speak(&mut sim, members[turn], 30);
+        sim.run(ms(2000));
+        speak(&mut sim, members[turn], 127);
+        sim.run(ms(1000));
+    }
+    let told: Vec<_> = sim
+        .told
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::Speakers(list) => Some(list.clone()),
+            _ => None,
+        })
+        .collect();
+    let of = |list: &[usize]| list.iter().map(|index| members[*index]).collect::<Vec<_>>();
+    assert_eq!(told, [of(&[0]), of(&[2, 0]), of(&[1, 2, 0])]);
+    sim.room.leave(members[2], sim.now);
+    assert_eq!(
+        sim.room.poll_event(),
+        Some(Event::Speakers(of(&[1, 0]))),
+        "who left is forgotten"
+    );
+}
