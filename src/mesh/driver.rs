@@ -129,6 +129,8 @@ struct Party {
     carried: Latest<bool>,
     /// Whether their media is taken in through the relay.
     taken: bool,
+    /// What came through the link in the last second.
+    arriving: Bitrate,
     voice: Arc<Voice>,
     link: Option<Link>,
 }
@@ -321,6 +323,7 @@ impl Driver {
                     LinkEvent::Connected(_) => self.post.handle_connected(id),
                     // Perhaps it is the network, and the way to the server is gone, too.
                     LinkEvent::Interrupted | LinkEvent::PathChanged(_) => self.signalling.knock(),
+                    LinkEvent::Stats(stats) => self.note_arriving(id, stats),
                     _ => {}
                 }
                 self.room.handle_link(id, number, event, now);
@@ -498,6 +501,7 @@ impl Driver {
             shown: Latest::with(self.shown(id)),
             carried: Latest::new(),
             taken: false,
+            arriving: Bitrate::ZERO,
             voice,
             link: None,
         };

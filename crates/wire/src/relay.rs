@@ -147,6 +147,10 @@ pub struct Watch {
     /// Whether no sound is wanted at all.
     #[serde(default)]
     pub deaf: bool,
+    /// What arrives at the participant straight from the others at present, in bits a second, where it is
+    /// about to come through the relay: the relay need not begin with nothing known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arriving: Option<u64>,
 }
 
 /// Somebody whose pictures are shown.

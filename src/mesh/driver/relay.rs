@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::Either;
+use nonstop_rate::Bitrate;
 use nonstop_wire::{ParticipantId, ServerMessage, Topology};
 use tokio::sync::mpsc;
 
 use super::Driver;
 use crate::mesh::{
-    MeshEvent,
+    LinkStats, MeshEvent,
     relayed::{Offer, Relayed, RelayedConfig, RelayedEvent, Take},
     room::RelayedNews,
 };
@@ -81,7 +82,17 @@ impl Driver {
             picture: party.picture.clone(),
             voice: std::sync::Arc::clone(&party.voice),
         });
-        relay.relayed.take(takes.collect());
+        let arriving = self.parties.values().map(|party| party.arriving).sum();
+        let known = Some(arriving).filter(|rate| *rate > Bitrate::ZERO);
+        relay.relayed.take(takes.collect(), known);
+    }
+
+    /// Takes in what comes through a link.
+    pub(super) fn note_arriving(&mut self, id: ParticipantId, stats: &LinkStats) {
+        if let Some(party) = self.parties.get_mut(&id) {
+            let rates = [stats.video_received, stats.audio_received];
+            party.arriving = rates.into_iter().flatten().sum();
+        }
     }
 
     /// Takes in what the server says that is not about who is there.

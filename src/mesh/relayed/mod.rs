@@ -200,7 +200,15 @@ enum Order {
 pub struct Relayed {
     orders: mpsc::Sender<Order>,
     offer: Latest<Option<Offer>>,
-    takes: Latest<Vec<Take>>,
+    takes: Latest<Intake>,
+}
+
+/// Whom to take in.
+#[derive(Debug, Clone, Default)]
+struct Intake {
+    takes: Vec<Take>,
+    /// What comes straight from others at present.
+    arriving: Option<Bitrate>,
 }
 
 impl Relayed {
@@ -211,7 +219,7 @@ impl Relayed {
         // word of the server about the same mends.
         let (orders, queue) = mpsc::channel(512);
         let wake = Arc::new(Notify::new());
-        let (offer, takes) = (Latest::with(None), Latest::with(Vec::new()));
+        let (offer, takes) = (Latest::with(None), Latest::with(Intake::default()));
         let notify = Arc::clone(&wake);
         offer.on_change(Arc::new(move || notify.notify_one()));
         let notify = Arc::clone(&wake);
@@ -259,8 +267,9 @@ impl Relayed {
         self.offer.set(offer);
     }
 
-    /// Says whom to take in, in place of what was said before.
-    pub fn take(&self, takes: Vec<Take>) {
-        self.takes.set(takes);
+    /// Says whom to take in, in place of what was said before. `arriving` is what comes straight from
+    /// others at present: where it is to come through the relay, that carries about as much.
+    pub fn take(&self, takes: Vec<Take>, arriving: Option<Bitrate>) {
+        self.takes.set(Intake { takes, arriving });
     }
 }

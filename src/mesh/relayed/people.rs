@@ -7,11 +7,12 @@ use std::{
 };
 
 use bytes::Buf;
+use nonstop_rate::Bitrate;
 use nonstop_wire::{Allotted, ClientMessage, MAX_PARTICIPANTS, ParticipantId, Published};
 use tokio::sync::Notify;
 
 use super::{
-    RelayedEvent, Take,
+    Intake, RelayedEvent,
     person::{Ask, Person},
     wishes::{Wanted, Wishes},
 };
@@ -38,6 +39,8 @@ pub(super) struct People {
     streams: HashMap<u32, (ParticipantId, Stream)>,
     taken: HashMap<ParticipantId, Person>,
     wishes: Wishes,
+    /// What comes straight from the others.
+    arriving: Option<Bitrate>,
     round_trip: Option<Duration>,
     /// Notified when a decoder has something to tell.
     wake: Arc<Notify>,
@@ -50,6 +53,7 @@ impl People {
             streams: HashMap::new(),
             taken: HashMap::new(),
             wishes: Wishes::default(),
+            arriving: None,
             round_trip: None,
             wake,
         }
@@ -77,7 +81,9 @@ impl People {
     }
 
     /// Takes in whom to take in, in place of what was said before.
-    pub(super) fn set_takes(&mut self, takes: Vec<Take>) {
+    pub(super) fn set_takes(&mut self, intake: Intake) {
+        let Intake { takes, arriving } = intake;
+        self.arriving = arriving;
         for (id, person) in &mut self.taken {
             if !takes.iter().any(|take| take.id == *id) {
                 person.leave();
@@ -275,6 +281,7 @@ impl People {
             pictures,
             deaf_to,
             deaf,
+            arriving: self.arriving,
         }
     }
 }

@@ -13,7 +13,7 @@ use nonstop_wire::{ClientMessage, RelayOpened, ServerMessage};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    Lost, Offer, Order, RelayedConfig, RelayedEvent, Take, UplinkStats,
+    Intake, Lost, Offer, Order, RelayedConfig, RelayedEvent, UplinkStats,
     course::{Course, Step},
     figures::Figures,
     people::People,
@@ -52,7 +52,7 @@ const GOODBYE: Duration = Duration::from_millis(300);
 pub(super) struct Task {
     config: RelayedConfig,
     offer: Reader<Option<Offer>>,
-    takes: Reader<Vec<Take>>,
+    takes: Reader<Intake>,
     /// Notified when a decoder, or one of the two above, has something new.
     wake: Arc<Notify>,
     /// What the mesh has not taken yet.
@@ -88,7 +88,7 @@ impl Task {
     pub(super) fn new(
         config: RelayedConfig,
         offer: Reader<Option<Offer>>,
-        takes: Reader<Vec<Take>>,
+        takes: Reader<Intake>,
         wake: Arc<Notify>,
     ) -> Self {
         let now = clock::now();

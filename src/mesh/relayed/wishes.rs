@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nonstop_rate::Bitrate;
 use nonstop_wire::{MAX_SIDE, ParticipantId, Watch, Watched};
 
 use crate::{
@@ -27,6 +28,8 @@ pub(super) struct Wanted {
     pub(super) deaf_to: Vec<ParticipantId>,
     /// Whether no sound at all.
     pub(super) deaf: bool,
+    /// What comes straight from the others.
+    pub(super) arriving: Option<Bitrate>,
 }
 
 /// What is wanted and what the server knows of it.
@@ -83,13 +86,20 @@ impl Wishes {
             pictures,
             deaf_to: wanted.deaf_to.clone(),
             deaf: wanted.deaf,
+            arriving: None,
         };
         if self.told.as_ref() == Some(&watch) {
             return None;
         }
-        self.told = Some(watch.clone());
+        // What is known of the way counts where pictures begin to come on it.
+        let before = self.told.replace(watch.clone());
+        let begins = before.is_none_or(|before| before.pictures.is_empty());
+        let arriving = (wanted.arriving).filter(|_| begins && !watch.pictures.is_empty());
         self.told_at = Some(now);
-        Some(watch)
+        Some(Watch {
+            arriving: arriving.map(Bitrate::bps),
+            ..watch
+        })
     }
 
     /// Returns when [`due`](Self::due) may have something although nothing changed.

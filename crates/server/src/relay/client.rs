@@ -36,6 +36,10 @@ use crate::{bucket::Bucket, config::Rate, slab::Key};
 /// What a connection is taken to carry before anything is known of it. It must not flood the
 /// narrowest link that a call works on (200 kb/s) for longer than it takes to hear back.
 const FIRST_ESTIMATE: str0m::bwe::Bitrate = str0m::bwe::Bitrate::kbps(300);
+/// How much is believed of what a participant says to receive on other ways, and its bounds.
+const BELIEVED: f64 = 0.8;
+const LEAST_BELIEVED: Bitrate = Bitrate::from_kbps(300);
+const MOST_BELIEVED: Bitrate = Bitrate::from_kbps(8_000);
 /// How long there may be no sign of life (RFC 7675 section 5.1 gives a sender 30 s; here the
 /// participant's checks come every few seconds).
 const SILENCE: Duration = Duration::from_secs(15);
@@ -440,6 +444,15 @@ impl Client {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
             }
         });
+    }
+
+    /// Begins with what arrives at the participant on other ways, in bits a second, a little below it;
+    /// returns what the way is believed to carry. Who says too much harms nobody else.
+    pub(super) fn begin_at(&mut self, arriving: u64) -> Bitrate {
+        let first = Bitrate::from_bps(arriving).scale(BELIEVED);
+        let first = first.clamp(LEAST_BELIEVED, MOST_BELIEVED);
+        self.guard(|rtc| rtc.bwe().reset(str0m::bwe::Bitrate::bps(first.bps())));
+        first
     }
 
     /// Has the way to the participant probed up to a rate.

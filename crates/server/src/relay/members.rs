@@ -187,6 +187,19 @@ impl Hub {
                 self.touch_hall(key);
             }
             Said::Watch(watch) => {
+                let card = hall.members.get(&participant);
+                let begins = card.is_some_and(|card| card.watch.pictures.is_empty());
+                let arriving = watch
+                    .arriving
+                    .filter(|_| begins && !watch.pictures.is_empty());
+                let client = self.client(member);
+                let estimate = (client.zip(arriving)).map(|(client, bps)| client.begin_at(bps));
+                let Some(hall) = self.halls.get_mut(key) else {
+                    return;
+                };
+                if let Some(estimate) = estimate {
+                    hall.room.handle_estimate(member, estimate, now);
+                }
                 let resolved = resolve(hall, &watch);
                 hall.room.set_watch(member, resolved, now);
                 if let Some(card) = hall.members.get_mut(&participant) {
