@@ -63,6 +63,7 @@ struct LinkLine {
     audio_concealed_ms: Option<u64>,
     capture_to_display_ms: Option<f64>,
     // Beyond the stable names: what tells which stage was too slow.
+    longest_picture_gap_ms: Option<u64>,
     audio_played_ms: Option<u64>,
     audio_packets: Option<u64>,
     audio_lost: Option<u64>,
@@ -345,6 +346,7 @@ fn link(peer: ParticipantId, stats: &LinkStats, time: Duration) -> LinkLine {
         queue_delay_ms: exact_millis(stats.queue_delay),
         audio_concealed_ms: stats.audio_concealed.map(millis),
         capture_to_display_ms: exact_millis(stats.capture_to_display),
+        longest_picture_gap_ms: stats.longest_picture_gap.map(millis),
         audio_played_ms: stats.audio_played.map(millis),
         audio_packets: stats.audio_packets,
         audio_lost: stats.audio_lost,

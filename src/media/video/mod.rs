@@ -14,6 +14,7 @@ mod decode_thread;
 pub mod decoder;
 pub mod encoder;
 mod freeze;
+mod gap;
 pub mod ladder;
 mod pace;
 mod recorder;

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{freeze::Freezes, recorder::Recorder};
+use super::{freeze::Freezes, gap::Waits, recorder::Recorder};
 use crate::{
     latest::{Latest, Reader},
     media::{Size, VideoFrame, Way},
@@ -45,9 +45,16 @@ pub struct PictureStats {
     pub shown: Option<u32>,
     /// Time stamp of the newest picture decoded of each way.
     pub decoded: [Option<u32>; 2],
+    waits: Waits,
 }
 
 impl PictureStats {
+    /// Returns the longest time without a new picture that ended in the last second or goes on. One
+    /// that ended is told for up to two seconds.
+    pub fn longest_gap(&self, now: Instant) -> Option<Duration> {
+        self.waits.longest(now)
+    }
+
     /// Returns how much older the newest picture that came this way is than the one that is shown:
     /// zero if it is that one. Nothing came this way where there is none.
     pub fn behind(&self, way: Way) -> Option<Duration> {
@@ -154,6 +161,7 @@ impl Gate {
 
     fn note(&mut self, picture: &VideoFrame, captured: Option<Instant>, now: Instant) {
         self.freezes.picture(now);
+        self.stats.waits.picture(now);
         self.stats.frames += 1;
         self.stats.size = Some(picture.size());
         self.stats.freezes = self.freezes.count();

@@ -118,6 +118,7 @@ impl Figures {
             frames_decoded: picture.map(|picture| picture.frames),
             freeze_count: picture.map(|picture| picture.freezes),
             freeze_time: picture.map(|picture| picture.freeze_time),
+            longest_picture_gap: picture.and_then(|picture| picture.longest_gap(now)),
             loss_sent: flow.loss(),
             loss_received: (expected > 0).then(|| (missed as f32 / expected as f32).min(1.0)),
             queue_delay: Some(flow.queue_delay()),

@@ -68,6 +68,7 @@ pub struct LinkStats {
     pub frames_decoded: Option<u64>,
     pub freeze_count: Option<u64>,
     pub freeze_time: Option<Duration>,
+    pub longest_picture_gap: Option<Duration>,
     pub loss_sent: Option<f32>,
     pub loss_received: Option<f32>,
     pub queue_delay: Option<Duration>,

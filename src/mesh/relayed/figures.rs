@@ -52,6 +52,7 @@ impl Counts {
         &mut self,
         take: &Take,
         received: Received,
+        now: Instant,
         time: Duration,
         connection: &LinkStats,
     ) -> LinkStats {
@@ -74,6 +75,7 @@ impl Counts {
             frames_decoded: Some(shown.frames),
             freeze_count: Some(shown.freezes),
             freeze_time: Some(shown.freeze_time),
+            longest_picture_gap: shown.longest_gap(now),
             loss_received: (expected > 0).then(|| (missed as f32 / expected as f32).min(1.0)),
             audio_concealed: voice.map(|voice| voice.concealed),
             audio_played: voice.map(|voice| voice.played),

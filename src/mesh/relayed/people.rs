@@ -242,13 +242,18 @@ impl People {
     }
 
     /// Returns everybody's figures; `connection` has those that they share.
-    pub(super) fn figures(&mut self, time: Duration, connection: &LinkStats) -> Vec<RelayedEvent> {
+    pub(super) fn figures(
+        &mut self,
+        now: Instant,
+        time: Duration,
+        connection: &LinkStats,
+    ) -> Vec<RelayedEvent> {
         let people = self.taken.iter_mut();
         people
             .filter(|(_, person)| person.take.sound || !is_nothing(person.take.size))
             .map(|(id, person)| {
                 let received = person.count();
-                let stats = (person.counts).take(&person.take, received, time, connection);
+                let stats = (person.counts).take(&person.take, received, now, time, connection);
                 RelayedEvent::Stats {
                     id: *id,
                     stats: Box::new(stats),

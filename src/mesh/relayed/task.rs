@@ -489,7 +489,7 @@ impl Task {
                 paused,
             }));
         }
-        let people = self.people.figures(time, &stats);
+        let people = self.people.figures(now, time, &stats);
         self.untold.extend(people);
     }
 
