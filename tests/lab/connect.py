@@ -17,12 +17,8 @@ Environment: NONSTOP_BIN (folder of nonstop and nonstop-server; default target/r
 of nonstop-wan), CLIP (a y4m file to send instead of the one that clip.py makes).
 """
 import argparse
-import json
-import os
-import statistics
 import sys
 import time
-import traceback
 
 sys.dont_write_bytecode = True
 import beside
@@ -32,11 +28,10 @@ import matrix
 import quick_connect
 import relays
 import roaming
-from bench import BUSY, HIGHER, LOWER, RESULTS, checksum, merge, print_table, program, the_clip, verdict
-from parties import Absent, Failed, Nonstop
+from bench import HIGHER, LOWER, merge, print_table, the_clip, verdict
+from runs import Suite, absence
 from stage import Stage
 
-FOLDER = f"{RESULTS}/connect"
 # How many calls of each pair the matrix makes, and how many runs of the other cases count.
 MATRIX_CALLS, RUNS = 20, 5
 
@@ -87,92 +82,8 @@ BOUNDS = {
 }
 
 
-def fingerprint(name):
-    """Changes when what is measured changes, or how."""
-    how = checksum("connecting", "beside", "roaming", "relays", "stage", "truth", "servers", "packets", "lab", "nat")
-    own = "chromium" if name.endswith("-chromium") else program("nonstop")
-    return f"{own} {program('nonstop-server')} {how:08x}"
-
-
-def saved(name, run):
-    """The figures of a run that was done before with these programs, or None."""
-    try:
-        with open(f"{FOLDER}/{name}/{run}/figures.json") as f:
-            result = json.load(f)
-    except (OSError, ValueError):
-        return None
-    return result.get("figures") if result["program"] == fingerprint(name) else None
-
-
-def measure(name, drive, run, clip_file):
-    """Does one run of one case and saves it; returns its figures, or why there are none."""
-    folder, began = f"{FOLDER}/{name}/{run}", time.time()
-    stage = Stage(folder)
-    stage.clip = clip_file
-    try:
-        figures, why = drive(stage), None
-        figures["idle"] = stage.idle()
-    except Absent:
-        raise
-    except (Failed, lab.LabError, OSError) as error:
-        figures, why = None, str(error).strip().splitlines()[0]
-    except Exception as error:  # a case that cannot be evaluated must not end the others
-        traceback.print_exc()
-        figures, why = None, f"{type(error).__name__}: {error}"
-    finally:
-        stage.close()
-    result = {"program": fingerprint(name), "seconds": round(time.time() - began, 1)}
-    result.update({"figures": figures} if figures else {"why": why})
-    with open(f"{folder}/figures.json", "w") as f:
-        json.dump(result, f, indent=1)
-    return figures, why
-
-
-def runs_of(name, drive, count, fresh, clip_file):
-    """The figures of all runs, measured where they are not there yet, and why some are not."""
-    results, why = [], None
-    for run in range(1, count + 1):
-        figures, note = None if fresh else saved(name, run), "saved before"
-        if figures is None:
-            try:
-                figures, why_not = measure(name, drive, run, clip_file)
-            except Absent as absent:
-                print(f"  {name}: {absent}", flush=True)
-                return [], str(absent)
-            why = why_not or why
-            note = f"failed: {why_not}" if why_not else f"{figures['idle']:.0%} of the CPU idle" + (", too busy to trust timings" if figures["idle"] < BUSY else "")
-        words = {} if not figures else {k: v for k, v in figures.items() if k != "idle"}
-        print(f"  {name} {run}: {note} {words}", flush=True)
-        if figures:
-            results.append(figures)
-    return results, why
-
-
-def rows_of(name, drive, results, count, why, peer=()):
-    title = "lab: " + drive.__doc__.strip().rstrip(".")
-    known = [key for key in FIGURES if any(key in r for r in results)] or list(BOUNDS.get(name, {}))
-    rows = []
-    for key in known:
-        words, unit, better = FIGURES[key]
-        values, others = values_of(results, key), values_of(peer, key)
-        # A failed run is no part of a median to be proud of: where half of them failed there is none.
-        value = round(statistics.median(values), 4) if values and len(results) * 2 > count else None
-        row = {"case": title, "figure": words, "value": value, "unit": unit, "bound": BOUNDS.get(name, {}).get(key), "better": better, "runs": len(values),
-               "peer": round(statistics.median(others), 4) if others else None}
-        if value is None:
-            row["why"] = why or "not reached in most runs"
-        idle = [r["idle"] for r in results if r.get("idle") is not None]
-        if idle:
-            row["idle"] = round(statistics.median(idle), 3)
-        rows.append(row)
-    if len(results) < count and results:
-        rows.append({"case": title, "figure": "runs that failed", "value": count - len(results), "unit": "", "bound": 0, "better": LOWER, "runs": count, "peer": None})
-    return rows
-
-
-def values_of(results, key):
-    """Every value of a figure; a run may have made several."""
-    return [v for r in results for v in (r[key] if isinstance(r.get(key), list) else [r.get(key)]) if v is not None]
+SUITE = Suite("connect", FIGURES, BOUNDS, ("connecting", "beside", "roaming", "relays"))
+FOLDER = SUITE.folder
 
 
 def run_matrix(calls, parallel, fresh, pairs=None):
@@ -213,14 +124,15 @@ def main():
         try:
             for name in () if a.quick else chosen:
                 if name in cases:
-                    merge("connect", rows_of(name, cases[name][0], [], 1, why))
+                    merge("connect", SUITE.rows_of(name, cases[name][0], [], 1, why))
         except OSError as error:
             print(f"connect.json does not say so: {error}")
         lab.skip(why)
     lab.private(sys.argv)
     if a.quick:
         sys.exit(quick_connect.check(f"{FOLDER}/quick"))
-    clip_file, table, failed, started = the_clip(), [], [], time.time()
+    SUITE.clip = the_clip()
+    table, failed, started = [], [], time.time()
     for name in chosen:
         print(f"-- {name}", flush=True)
         if name.startswith("matrix"):
@@ -228,9 +140,9 @@ def main():
             rows = run_matrix(calls, a.parallel, a.fresh, pairs)
         else:
             drive, _, runs = cases[name]
-            results, why = runs_of(name, drive, a.runs or runs, a.fresh, clip_file)
-            peer = runs_of(f"{name}-chromium", BESIDE[name], min(a.runs or runs, 2), a.fresh, clip_file)[0] if a.peer and name in BESIDE else []
-            rows = rows_of(name, drive, results, a.runs or runs, why, peer)
+            results, why = SUITE.runs_of(name, drive, a.runs or runs, a.fresh)
+            peer = SUITE.runs_of(f"{name}-chromium", BESIDE[name], min(a.runs or runs, 2), a.fresh)[0] if a.peer and name in BESIDE else []
+            rows = SUITE.rows_of(name, drive, results, a.runs or runs, why, peer)
             failed += [name] if why else []
         merge("connect", rows)
         table += rows
@@ -240,15 +152,6 @@ def main():
     if failed:
         sys.exit("could not be measured: " + ", ".join(failed))
     sys.exit(bool(a.strict and missed))
-
-
-def absence():
-    """Why our own program cannot take part, or None."""
-    try:
-        Nonstop.needed()
-    except Absent as absent:
-        return str(absent)
-    return None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""Sound that tells when and by whom it was said, and what a recording says of it.
+
+Everybody sends a tone that rises through a band of their own once a second. So each moment of a
+recording tells whose sound it is and which moment of it: silence shows, and so does sound that is made
+up of what came before, which stands still. That is heard as a gap as well, sooner or later.
+"""
+import array
+import math
+import re
+import wave
+
+RATE = 48_000
+# The lowest band's beginning, each band's width, and how far one begins after another, in Hz.
+LOWEST, WIDTH, APART = 600, 300, 450
+# Of full scale, as the program's own tone.
+AMPLITUDE = .25
+# A recording is looked at every 10 ms, each time at 20 ms.
+HOP, WINDOW = RATE // 100, RATE // 50
+# Less than this, of full scale from trough to crest, is silence.
+SILENCE = .1
+# Over this many hops sound has to go on, by at least this much of the time. A gap begins and ends
+# within a window: this is what the number of hops leaves out, in seconds, found by gaps of known length.
+STRIDE, LEAST, ENDS = 3, .4, .02
+# Sides of zero by a sample's upper byte: clearly above, clearly below, or neither.
+CLEARLY = int(AMPLITUDE / 4 * 128)
+SIDES = [ord("+") if CLEARLY <= byte < 128 else ord("-") if 128 <= byte < 256 - CLEARLY else ord(".") for byte in range(256)]
+UPWARD = re.compile(rb"-\.*\+")
+
+
+def write(path, number, seconds=10):
+    """Makes the sound of person `number`, from 1 on; whole seconds, which loop without a seam."""
+    base = LOWEST + APART * (number - 1)
+    # The average frequency is a whole number: after a second the phase is that of the beginning.
+    second = array.array("h", (int(AMPLITUDE * 32767 * math.sin(2 * math.pi * (base * t + WIDTH * t * t / 2))) for t in (n / RATE for n in range(RATE))))
+    with wave.open(path, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(RATE)
+        out.writeframes(second.tobytes() * seconds)
+
+
+class Recording:
+    """What somebody heard of person `number`. `began` is when the file begins, in seconds since 1970."""
+
+    def __init__(self, path, number, began):
+        self.began = began
+        with wave.open(path, "rb") as file:
+            if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, RATE):
+                raise ValueError(f"{path} is no recording of ours")
+            raw = file.readframes(file.getnframes())
+        self.moments = moments(raw, LOWEST + APART * (number - 1))
+
+    def seconds(self):
+        return len(self.moments) * HOP / RATE
+
+    def gap(self, since=None, until=None):
+        """The longest time in seconds in which nothing new was heard, between two times; None if
+        the recording does not reach so far. A gap of one packet (20 ms) or less is not told from none."""
+        hop = HOP / RATE
+        first = 0 if since is None else max(0, int((since - self.began) / hop))
+        last = len(self.moments) if until is None else min(len(self.moments), int((until - self.began) / hop))
+        if last - first < 2 * STRIDE or (until is not None and self.began + self.seconds() < until - .5):
+            return None
+        longest = run = 0
+        for at in range(first, last - STRIDE):
+            run = 0 if self.goes_on(at) else run + 1
+            longest = max(longest, run)
+        return round(longest * hop + ENDS, 3) if longest > 1 else 0.
+
+    def goes_on(self, at):
+        """Whether a hop has sound, and what follows is new."""
+        now = self.moments[at]
+        for stride in range(STRIDE, 0, -1):
+            then = self.moments[at + stride]
+            if now is not None and then is not None:
+                # The band begins anew after its end.
+                return (then - now + .5) % 1 - .5 >= LEAST * stride * HOP / RATE
+        return False
+
+
+def moments(raw, base):
+    """For every hop of a recording, which part of the second is heard, 0 to 1; None where it is not
+    this person's sound."""
+    samples = array.array("h", raw)
+    # The upper bytes tell on which side of zero a sample is, once it is clearly on one.
+    sides = raw[1::2].translate(bytes(SIDES[byte] for byte in range(256)))
+    crossings = []
+    for found in UPWARD.finditer(sides):
+        low, high = found.start(), found.end() - 1
+        below, above = samples[low], samples[high]
+        crossings.append(low + (high - low) * below / (below - above))
+    told, first, count = [], 0, len(crossings)
+    for start in range(0, len(samples) - WINDOW + 1, HOP):
+        end = start + WINDOW
+        while first < count and crossings[first] < start:
+            first += 1
+        last = first
+        while last < count and crossings[last] < end:
+            last += 1
+        window = samples[start:end]
+        if last - first < 3 or max(window) - min(window) < SILENCE * 32767:
+            told.append(None)
+            continue
+        frequency = (last - 1 - first) * RATE / (crossings[last - 1] - crossings[first])
+        part = (frequency - base) / WIDTH
+        told.append(min(max(part, 0), 1) if -.1 < part < 1.1 else None)
+    return told
