@@ -1,6 +1,7 @@
 """The server of a lab: meetings over HTTPS with a certificate of the lab's own, and its relay.
 
     srv 192.0.2.10, 2001:db8:ffff::10   nonstop-server: HTTPS and TURN on 443; in plain on 10.0.0.10:4433
+    the same addresses   the relay of large calls: UDP on 444, in plain on 4434
     srv 192.0.2.11, 2001:db8:ffff::11   coturn, where a case asks for it: TURN over UDP, TCP and TLS on 443
 """
 import base64
@@ -21,6 +22,8 @@ SECRET = "a secret of the lab"
 REALM = "lab.test"
 PLAIN = f"{lab.MEET}:4433"
 PROXY = f"http://{lab.SRV}:3128"
+# Where the relay of large calls listens: the ports after those of the meetings.
+RELAY_PORTS = {444, 4434}
 
 
 def certificate(folder):
@@ -62,8 +65,8 @@ def seen_from(link, node_speaks):
 class Servers:
     """Everything that runs on srv, each with a log in `folder`."""
 
-    def __init__(self, folder, relay="own", ipv6=True):
-        self.folder, self.relay, self.ipv6 = folder, relay, ipv6
+    def __init__(self, folder, relay="own", ipv6=True, words=()):
+        self.folder, self.relay, self.ipv6, self.words = folder, relay, ipv6, words
         self.ca, self.key, self.cert = certificate(f"{folder}/certificate")
         self.running = {}
         if relay == "coturn":
@@ -94,7 +97,7 @@ class Servers:
                "--tls-certificate", self.cert, "--tls-key", self.key]
         plain = [f"{programs()}/nonstop-server", "--listen", PLAIN]
         for name, command in (("meetings", tls), ("plain-meetings", plain)):
-            self.start(name, command + self.relay_words(name), "listening")
+            self.start(name, [*command, *self.relay_words(name), *self.words], "listening")
 
     def relay_words(self, name):
         if self.relay == "own":

@@ -99,9 +99,10 @@ class Stage:
         # Waits of the first kind of address would cost a second each; a lab has time to settle.
         time.sleep(.3)
 
-    def serve(self, relay=None):
-        """Starts the servers; LAB_RELAY=coturn takes coturn where a case does not say what it needs."""
-        self.servers = Servers(self.folder, relay or os.environ.get("LAB_RELAY", "own"), "ipv6only" in self.kinds.values())
+    def serve(self, relay=None, words=()):
+        """Starts the servers, told these words more; LAB_RELAY=coturn takes coturn where a case does
+        not say what it needs."""
+        self.servers = Servers(self.folder, relay or os.environ.get("LAB_RELAY", "own"), "ipv6only" in self.kinds.values(), words)
 
     def speaks(self, home):
         return "6" if self.kinds[home] == "ipv6only" else "4"

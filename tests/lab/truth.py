@@ -8,9 +8,10 @@ from collections import namedtuple
 
 import lab
 from packets import TCP, UDP
+from servers import RELAY_PORTS
 
-# The rungs of the ladder, the best first.
-LADDER = ("direct", "turn-udp", "turn-tcp", "turn-tls")
+# The rungs of the ladder, the best first; after them the relay of large calls, by UDP.
+LADDER = ("direct", "turn-udp", "turn-tcp", "turn-tls", "relay")
 # How segments begin that tell what a connection is for (hexadecimal).
 HTTP_CONNECT, HTTP_GET, TLS = "434f4e4e", "47455420", "1603"
 # STUN requests begin with their type; a relay is asked with these (RFC 8656, section 18).
@@ -61,7 +62,9 @@ class Watch:
     def rung(self, flow):
         """What a flow says of the path; None for what is none."""
         if flow.protocol == UDP:
-            return "turn-udp" if flow.remote in lab.SERVERS else "direct"
+            if flow.remote in lab.SERVERS:
+                return "relay" if flow.remote_port in RELAY_PORTS else "turn-udp"
+            return "direct"
         head = (self.began.get(flow) or [""])[-1]
         if head.startswith(TLS):
             return "turn-tls"
