@@ -31,7 +31,11 @@ impl Waits {
         if age >= SPAN {
             self.began = Some(now);
             let [ended, _] = self.longest;
-            let kept = if age < 2 * SPAN { ended } else { Duration::ZERO };
+            let kept = if age < 2 * SPAN {
+                ended
+            } else {
+                Duration::ZERO
+            };
             self.longest = [Duration::ZERO, kept];
         }
         self.longest[0] = self.longest[0].max(wait.unwrap_or_default());
@@ -42,7 +46,11 @@ impl Waits {
         let (newest, began) = (self.newest?, self.began?);
         let age = now.saturating_duration_since(began);
         let [present, before] = self.longest;
-        let present = if age < 2 * SPAN { present } else { Duration::ZERO };
+        let present = if age < 2 * SPAN {
+            present
+        } else {
+            Duration::ZERO
+        };
         let before = if age < SPAN { before } else { Duration::ZERO };
         let going_on = now.saturating_duration_since(newest);
         Some(going_on.max(present).max(before))
