@@ -26,6 +26,8 @@ use crate::call::{CallView, Participant, Protection, SelfView};
 
 /// Height of a row.
 const ROW: f32 = 44.0;
+/// How much of a pin shows in a row that is not looked at.
+const PIN_AT_REST: f32 = 0.4;
 /// While somebody speaks, the mark beside their name follows this often.
 const FOLLOW: Duration = Duration::from_millis(250);
 
@@ -241,14 +243,14 @@ fn row_ui(ui: &mut Ui, person: &Participant, pinned: bool, reached: bool) -> boo
         vec2(28.0, 28.0),
     );
     let builder = UiBuilder::new().id_salt(person.id).max_rect(place);
+    let mut corner = ui.new_child(builder);
+    if !(pinned || reached || ui.rect_contains_pointer(rect)) {
+        corner.set_opacity(PIN_AT_REST);
+    }
     let words = tile::pin_words(person, pinned);
-    let pressed = ui
-        .scope_builder(builder, |ui| {
-            let icon = if pinned { Icon::PinOff } else { Icon::Pin };
-            IconButton::new(icon, &words).diameter(28.0).show(ui)
-        })
-        .inner
-        .clicked();
+    let icon = if pinned { Icon::PinOff } else { Icon::Pin };
+    let button = IconButton::new(icon, &words).diameter(28.0);
+    let pressed = button.show(&mut corner).clicked();
     let mut right = place.left() - space::SMALL;
     let mark = pos2(right - 9.0, rect.center().y);
     if person.protection == Protection::ToTheServer {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Reader<VideoFrame> ── new? ── halve until it fits the tile ── I420 to RGBA ──▶ texture, in place
-//!        └── wakes the window, at most 60 times a second
+//!        └── wakes the window, at most 60 times a second; 30 times where many are shown
 //! ```
 
 use std::{collections::HashMap, time::Instant};
@@ -87,7 +87,14 @@ impl Pictures {
             let changed = clock::now();
             match &mut stream.shown {
                 Some(shown) => {
-                    shown.texture.set(image, TextureOptions::LINEAR);
+                    // Into the memory that there is, where the size stays.
+                    if shown.texture.size() == image.size {
+                        shown
+                            .texture
+                            .set_partial([0, 0], image, TextureOptions::LINEAR);
+                    } else {
+                        shown.texture.set(image, TextureOptions::LINEAR);
+                    }
                     shown.size = frame.size();
                     shown.changed = changed;
                 }
@@ -112,6 +119,7 @@ impl Pictures {
     pub(super) fn forget_unused(&mut self) {
         self.streams
             .retain(|_, stream| std::mem::take(&mut stream.used));
+        self.wake.shows(self.streams.len());
     }
 }
 
