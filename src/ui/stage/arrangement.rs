@@ -1,14 +1,14 @@
 //! Where everybody is shown: tiles of one size, or one large and the others in a strip beside or
 //! below. Pure geometry.
 
-use egui::{Rect, Vec2, vec2};
+use egui::{Rect, Vec2, pos2, vec2};
 
 use super::super::grid::{self, ASPECT};
 
 /// With more others than this, one's own tile takes a place among theirs: in the corner it would
 /// hide somebody.
 const OWN_IN_CORNER: usize = 4;
-/// How wide a tile of the strip is, at least and at most, in points.
+/// How wide a tile of the strip is where it is narrow, in points: at least and at most.
 const STRIP: std::ops::RangeInclusive<f32> = 128.0..=240.0;
 /// How much of the stage's width a tile of the strip takes.
 const STRIP_SHARE: f32 = 0.17;
@@ -31,12 +31,13 @@ enum Kind {
     OneLarge(Rect, Strip),
 }
 
-/// Where the others are beside a large one.
+/// Where the others are beside or below a large one: rows of tiles of one size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Strip {
     area: Rect,
-    /// Whether they stand one below the other.
-    column: bool,
+    tile: Vec2,
+    columns: usize,
+    rows: usize,
 }
 
 /// Where one's own tile goes.
@@ -83,33 +84,29 @@ impl Room {
     /// Returns the room that `area` has besides one large tile: a strip at the right or below,
     /// whichever leaves the large tile larger.
     pub(super) fn one_large(area: Rect, own: bool, gap: f32) -> Self {
-        let tile = (area.width() * STRIP_SHARE).clamp(*STRIP.start(), *STRIP.end());
-        let tile = vec2(tile, tile / ASPECT).min(area.size() / 2.0);
-        // What a large tile cannot use because of its shape makes the strip wider.
-        let unused = area.width() - gap - area.height() * ASPECT;
-        let width = tile.x.max(unused.min(*STRIP.end() * 1.25));
-        let (left, right) = area.split_left_right_at_x(area.right() - width);
-        let (top, bottom) = area.split_top_bottom_at_y(area.bottom() - tile.y);
-        let left = left.with_max_x(left.right() - gap);
-        let top = top.with_max_y(top.bottom() - gap);
-        let size = |part: Rect| part.width().min(part.height() * ASPECT);
-        let (large, strip) = match size(left) >= size(top) {
-            true => (
-                left,
-                Strip {
-                    area: right,
-                    column: true,
-                },
-            ),
-            false => (
-                top,
-                Strip {
-                    area: bottom,
-                    column: false,
-                },
-            ),
+        let width = (area.width() * STRIP_SHARE).clamp(*STRIP.start(), *STRIP.end());
+        let tile = vec2(width, width / ASPECT).min(area.size() / 2.0);
+        let beside = (area.width() - tile.x - gap).min(area.height() * ASPECT);
+        let above = (area.height() - tile.y - gap).min(area.width() / ASPECT);
+        // What a large tile cannot use because of its shape, the strip has.
+        let (large, strip) = match beside >= above * ASPECT {
+            true => {
+                let (left, right) = area.split_left_right_at_x(area.left() + beside);
+                let right = right.with_min_x(right.left() + gap);
+                let columns = fitting(right.width(), tile.x, gap);
+                let width = part(right.width(), columns, gap).min(right.height() * ASPECT);
+                (left, Strip::new(right, vec2(width, width / ASPECT), gap))
+            }
+            false => {
+                let (top, bottom) = area.split_top_bottom_at_y(area.top() + above);
+                let bottom = bottom.with_min_y(bottom.top() + gap);
+                let rows = fitting(bottom.height(), tile.y, gap);
+                let height = part(bottom.height(), rows, gap).min(bottom.width() / ASPECT);
+                (top, Strip::new(bottom, vec2(height * ASPECT, height), gap))
+            }
         };
-        let whole = strip.capacity(gap);
+        // With the large one, no more than a page of equals holds.
+        let whole = (strip.columns * strip.rows).min(super::pages::MOST - 1);
         let own = match own {
             false => Own::Hidden,
             true if whole < 2 => Own::Corner,
@@ -153,39 +150,47 @@ impl Room {
 }
 
 impl Strip {
-    fn tile(&self) -> Vec2 {
-        let width = self.area.width().min(self.area.height() * ASPECT);
-        vec2(width, width / ASPECT)
-    }
-
-    /// From one tile to the next.
-    fn step(&self, gap: f32) -> Vec2 {
-        match self.column {
-            true => vec2(0.0, self.tile().y + gap),
-            false => vec2(self.tile().x + gap, 0.0),
+    fn new(area: Rect, tile: Vec2, gap: f32) -> Self {
+        Self {
+            area,
+            tile,
+            columns: fitting(area.width(), tile.x, gap),
+            rows: fitting(area.height(), tile.y, gap),
         }
-    }
-
-    fn capacity(&self, gap: f32) -> usize {
-        let along = |size: Vec2| if self.column { size.y } else { size.x };
-        let fit = (along(self.area.size()) + gap + 0.5) / along(self.step(gap));
-        fit.max(1.0) as usize
     }
 
     /// Returns the places of `count` tiles, in the middle.
     fn layout(&self, count: usize, gap: f32) -> Vec<Rect> {
-        let (tile, step) = (self.tile(), self.step(gap));
-        let whole = tile + step * count.saturating_sub(1) as f32;
-        let corner = self.area.center() - whole / 2.0;
+        let step = self.tile + Vec2::splat(gap);
+        let extent = |tiles: usize, step: f32| tiles as f32 * step - gap;
+        let rows = count.div_ceil(self.columns);
+        let top = self.area.center().y - extent(rows, step.y) / 2.0;
         (0..count)
-            .map(|index| Rect::from_min_size(corner + step * index as f32, tile))
+            .map(|index| {
+                let (row, column) = (index / self.columns, index % self.columns);
+                let in_row = self.columns.min(count - row * self.columns);
+                let left = self.area.center().x - extent(in_row, step.x) / 2.0;
+                let corner = vec2(column as f32, row as f32) * step;
+                Rect::from_min_size(pos2(left, top) + corner, self.tile)
+            })
             .collect()
     }
 }
 
+/// How many parts of a length fit into a whole, at least one.
+fn fitting(whole: f32, part: f32, gap: f32) -> usize {
+    // Half a point of grace: what was made to fit does.
+    ((whole + gap + 0.5) / (part + gap)).max(1.0) as usize
+}
+
+/// How long each of so many parts of a whole is.
+fn part(whole: f32, parts: usize, gap: f32) -> f32 {
+    (whole - gap * (parts - 1) as f32) / parts as f32
+}
+
 #[cfg(test)]
 mod tests {
-    use egui::{Pos2, pos2};
+    use egui::Pos2;
 
     use super::*;
 
@@ -264,6 +269,17 @@ mod tests {
         };
         assert_eq!(strip(vec2(1_256.0, 660.0)), (true, false));
         assert_eq!(strip(vec2(456.0, 660.0)), (false, true));
+    }
+
+    #[test]
+    fn a_tall_window_has_several_rows_below_the_large_one_and_no_gap_between() {
+        let area = Rect::from_min_size(Pos2::ZERO, vec2(456.0, 660.0));
+        let room = Room::one_large(area, false, GAP);
+        assert!(room.capacity >= 9, "{}", room.capacity);
+        let places = room.places(room.capacity);
+        let large = places.large.expect("a large one");
+        assert!((large.width() - 456.0).abs() < 0.5);
+        assert!(places.tiles[0].top() - large.bottom() < 3.0 * GAP);
     }
 
     #[test]

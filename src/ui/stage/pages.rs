@@ -5,7 +5,7 @@ use std::ops::Range;
 use egui::{Vec2, vec2};
 
 /// The most tiles on a page, whatever the screen: seven by seven.
-const MOST: usize = 49;
+pub(super) const MOST: usize = 49;
 /// The smallest tile worth looking at, in points: a face and half of a name.
 const LEAST: Vec2 = vec2(176.0, 99.0);
 
