@@ -109,7 +109,8 @@ impl Room {
     }
 
     /// Lets a member in, who takes in nothing before the first watch. Returns whether there was a place;
-    /// facts about members who are not in the room change nothing.
+    /// facts about members who are not in the room change nothing. Whoever opens a new connection leaves
+    /// and joins as another member: their streams are others, and all numbers begin anew.
     pub fn join(&mut self, member: Member, now: Instant) -> bool {
         let Err(at) = self
             .index
@@ -175,41 +176,6 @@ impl Room {
         }
         self.review_all(now);
         self.tell_speakers(now);
-    }
-
-    /// Says that a member's connection was opened anew: the streams to it begin again at the first
-    /// sequence number, and its own streams are new ones. What goes on to others is numbered on.
-    pub fn reopen(&mut self, member: Member, now: Instant) {
-        let Some(seat) = self.seat(member) else {
-            return;
-        };
-        let first = self.config.first_sequence;
-        for (index, other) in self.seats.iter_mut().enumerate() {
-            let Some(other) = other else { continue };
-            if index == seat {
-                other.pictures.restart();
-                other.sound.restart();
-                other.estimate = self.config.first_estimate;
-                continue;
-            }
-            let stream = other.pictures.stream(seat);
-            let before = stream.map(|stream| (stream.target(), stream.hoped));
-            other.pictures.remove(seat);
-            if let Some((target, hoped)) = before {
-                let stream = other.pictures.stream_to(member, seat, first);
-                stream.aim(target, Default::default());
-                stream.hoped = hoped;
-                other.pictures.relist();
-            }
-            let hears = other.sound.rate_for(seat).is_some();
-            other.sound.remove(seat);
-            other.sound.listen(member, seat, hears, first);
-        }
-        self.allot(seat, now);
-        self.review_all(now);
-        // What was told went down another connection, and may not have been heeded on this one.
-        self.notice(Notice::Wanted(seat));
-        self.notice(Notice::Desired(seat));
     }
 
     /// Replaces what a member offers.
