@@ -45,7 +45,7 @@ impl Default for Config {
             members: 200,
             loudest: 6,
             first_sequence: 1,
-            first_estimate: Bitrate::from_kbps(500),
+            first_estimate: Bitrate::from_kbps(800),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a receiver is given of what it watches: [`allotment`](crate::allotment), with hysteresis.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nonstop_rate::Bitrate;
 
@@ -31,7 +31,10 @@ impl Room {
         };
         let mut watched = std::mem::take(&mut seat.watched);
         let estimate = seat.estimate;
-        let patience = seat.caution.patience();
+        let patience = Patience {
+            paused: seat.caution.patience_of_paused(),
+            shown: seat.caution.patience(),
+        };
         let mut scratch = std::mem::take(&mut self.scratch);
         self.rank(receiver, &mut watched, &mut scratch, now);
 
@@ -79,7 +82,7 @@ impl Room {
             let bid = bid.unwrap_or_default();
             if bid.most > item.most && item.step.is_some_and(|step| step == item.most) {
                 // It had all that there was use for: what is new is the use, not the room.
-                item.rising = now.checked_sub(std::time::Duration::from_secs(60));
+                item.rising = now.checked_sub(Duration::from_secs(60));
             }
             item.most = bid.most;
             scratch.bids.push(bid);
@@ -207,6 +210,15 @@ impl Room {
     }
 }
 
+/// How long there must be room for more before it is given.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// To a picture that is paused.
+    paused: Duration,
+    /// To one that is shown.
+    shown: Duration,
+}
+
 /// What a decision was forced to take, or could give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
@@ -221,7 +233,7 @@ impl Scratch {
         &mut self,
         watched: &mut [Watched],
         budget: Bitrate,
-        patience: std::time::Duration,
+        patience: Patience,
         now: Instant,
     ) -> Option<Change> {
         share_out(budget, &self.bids, &mut self.fitting);
@@ -248,6 +260,10 @@ impl Scratch {
                 continue;
             }
             let since = *item.rising.get_or_insert(now);
+            let patience = match self.steps[place] {
+                0 => patience.paused,
+                _ => patience.shown,
+            };
             if now.saturating_duration_since(since) < patience || more == Bitrate::ZERO {
                 continue;
             }

@@ -112,11 +112,21 @@ impl Caution {
         self.patience
     }
 
+    /// Returns how long there must be room before a paused picture is given: not at all where nothing
+    /// had to be taken lately, for whoever has just come wants to see everybody.
+    pub(super) fn patience_of_paused(&self) -> Duration {
+        match self.taken {
+            None => Duration::ZERO,
+            Some(_) => self.patience,
+        }
+    }
+
     pub(super) fn give(&mut self, now: Instant) {
         self.given = Some(now);
         let long = |taken: Instant| now.saturating_duration_since(taken) >= FORGOTTEN;
         if self.taken.is_none_or(long) {
             self.patience = PATIENCE;
+            self.taken = None;
         }
     }
 
