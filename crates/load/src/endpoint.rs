@@ -104,6 +104,8 @@ pub(crate) struct Endpoint {
     pub(crate) sound: Option<Outlet>,
     /// Where layers go.
     pub(crate) layers: Vec<Outlet>,
+    /// Asks for keyframes a thousand times a second.
+    pub(crate) nags: bool,
     /// The payload types of sound, where nothing else tells what a stream is.
     pub(crate) sound_types: Vec<u8>,
     /// What is expected, by SSRC, the repairs' included.
@@ -133,6 +135,7 @@ impl Endpoint {
             player: None,
             sound: None,
             layers: Vec::new(),
+            nags: false,
             sound_types: Vec::new(),
             expected: HashMap::new(),
             streams: HashMap::new(),
@@ -192,10 +195,16 @@ impl Endpoint {
         }
         let now = clock::now();
         let due = self.player.as_ref().and_then(Player::due);
+        // A nag is a thousand times a second.
+        let longest = if self.nags {
+            Duration::from_millis(1)
+        } else {
+            IDLE
+        };
         let due = due
             .unwrap_or(self.deadline)
             .min(self.deadline)
-            .min(now + IDLE);
+            .min(now + longest);
         tokio::select! {
             readable = self.socket.readable() => {
                 readable?;
@@ -214,6 +223,9 @@ impl Endpoint {
     /// Does what is due without waiting.
     pub(crate) fn run(&mut self) -> anyhow::Result<()> {
         let now = self.later(clock::now());
+        if self.nags {
+            self.nag(now);
+        }
         if let Some(player) = &mut self.player {
             player.poll(now, clock::unix_time(), &mut self.outgoing);
         }
@@ -243,6 +255,19 @@ impl Endpoint {
             self.drain()?;
         }
         Ok(())
+    }
+
+    /// Asks for a keyframe of everything that arrives.
+    fn nag(&mut self, now: Instant) {
+        let mut api = self.rtc.direct_api();
+        for (ssrc, stream) in &self.streams {
+            if !stream.is_sound()
+                && let Some(stream) = api.stream_rx(&Ssrc::from(*ssrc))
+            {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        }
+        self.deadline = now;
     }
 
     fn write(&mut self, packet: &Outgoing, now: Instant) {

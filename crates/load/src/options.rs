@@ -2,7 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+
+/// What a participant may do to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Misuse {
+    /// Sends 100 Mb/s of pictures.
+    Flood,
+    /// Asks for keyframes 1000 times a second.
+    Keyframes,
+}
 
 /// Joins synthetic participants to a meeting and counts what each receives.
 ///
@@ -72,6 +81,9 @@ pub(crate) struct Options {
     /// The name of the first; the others count on
     #[arg(long, default_value = "Load", value_name = "NAME")]
     pub(crate) name: String,
+    /// What the first participant does to the others
+    #[arg(long, value_name = "KIND")]
+    pub(crate) misuse: Option<Misuse>,
     /// The recording to send instead of the one that comes along
     #[arg(long, value_name = "FILE")]
     pub(crate) recording: Option<PathBuf>,

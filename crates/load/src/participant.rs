@@ -29,6 +29,7 @@ use tokio_tungstenite::{
 use crate::{
     clock,
     endpoint::{Endpoint, Expected, Happening, Outlet, Tally},
+    options::Misuse,
     player::{Player, Turns},
     scene::{Phase, Scene, Summary},
     transport::{self, EXTENSIONS, PAYLOAD_TYPES},
@@ -233,6 +234,9 @@ impl Participant {
         self.connection += 1;
         let layers = self.sizes();
         endpoint.player = Some(self.player(layers.len())?);
+        if self.summary.index == 0 {
+            endpoint.nags = self.scene.options.misuse == Some(Misuse::Keyframes);
+        }
         self.endpoint = Some(endpoint);
         say(
             socket,
@@ -403,6 +407,12 @@ impl Participant {
 
     fn begin_counting(&mut self) {
         self.summary.changes = 0;
+        let floods = self.summary.index == 0 && self.scene.options.misuse == Some(Misuse::Flood);
+        if let Some(player) = (self.endpoint.as_mut()).and_then(|endpoint| endpoint.player.as_mut())
+            && floods
+        {
+            player.flood(clock::now());
+        }
         if let Some(endpoint) = &mut self.endpoint {
             endpoint.begin_counting();
         }

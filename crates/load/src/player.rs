@@ -27,6 +27,10 @@ const TURN: Duration = Duration::from_secs(4);
 const SILENCE: u64 = 20;
 /// How often somebody who is silent looks whether it is their turn, in ticks.
 const LOOK_UP: u64 = 5;
+/// 100 Mb/s.
+const FLOOD_PAYLOAD: usize = 1100;
+const FLOOD_EVERY: Duration = Duration::from_micros(88);
+const FLOOD_MOST: Duration = Duration::from_millis(20);
 const SPEECH_LEVEL: i8 = -25;
 const SILENCE_LEVEL: i8 = -80;
 /// As a pacer would: a keyframe does not leave at once.
@@ -83,6 +87,8 @@ pub(crate) struct Player {
     turns: Turns,
     leaving: VecDeque<Piece>,
     next_burst: Instant,
+    /// When more than anybody wants is sent next.
+    flood: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -142,6 +148,7 @@ impl Player {
             turns,
             leaving: VecDeque::new(),
             next_burst: start,
+            flood: None,
         }
     }
 
@@ -153,6 +160,11 @@ impl Player {
             layer.restart |= wanted && !layer.wanted;
             layer.wanted = wanted;
         }
+    }
+
+    /// Sends 100 Mb/s of its largest layer from now on, whatever is wanted.
+    pub(crate) fn flood(&mut self, now: Instant) {
+        self.flood = Some(now);
     }
 
     /// Answers a request for a keyframe with the next picture.
@@ -177,7 +189,8 @@ impl Player {
         let tick = self.sound_ticks.next_multiple_of(look);
         let sound = (self.sound).then(|| self.start + time_of(tick, SOUND_TICK));
         let burst = (!self.leaving.is_empty()).then_some(self.next_burst);
-        [pictures, sound, burst].into_iter().flatten().min()
+        let flood = self.flood.map(|last| last + Duration::from_millis(1));
+        [pictures, sound, burst, flood].into_iter().flatten().min()
     }
 
     /// Gives what is to be sent now. `unix_time` is the same moment since the Unix epoch.
@@ -185,6 +198,7 @@ impl Player {
         let since = now.saturating_duration_since(self.start);
         self.sound_until(since, unix_time, out);
         self.pictures_until(since);
+        self.flood_until(now, out);
         if now < self.next_burst || self.leaving.is_empty() {
             return;
         }
@@ -195,6 +209,31 @@ impl Player {
             out.push(self.leave(&piece, unix_time));
         }
         self.next_burst = now + BURST_EVERY;
+    }
+
+    fn flood_until(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+        let (Some(next), Some(layer)) = (self.flood, self.layers.len().checked_sub(1)) else {
+            return;
+        };
+        let behind = now.saturating_duration_since(next).min(FLOOD_MOST);
+        let packets = (behind.as_micros() / FLOOD_EVERY.as_micros()) as u64;
+        if packets == 0 {
+            return;
+        }
+        self.flood = Some(now);
+        for _ in 0..packets {
+            let place = &mut self.layers[layer];
+            out.push(Outgoing {
+                layer: Some(layer),
+                sequence: place.sequence,
+                timestamp: self.base,
+                marker: false,
+                marking: Some(Marking::new(false, false, false, false, place.lowest)),
+                level: None,
+                payload: vec![0; FLOOD_PAYLOAD].into(),
+            });
+            place.sequence += 1;
+        }
     }
 
     fn sound_until(&mut self, since: Duration, unix_time: Duration, out: &mut Vec<Outgoing>) {
