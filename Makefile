@@ -10,6 +10,8 @@
 #   make bench-lab   only the lab's part: RUNS=2 for medians, CASES="--case rfc51" for some
 #   make bench-connect   connecting and staying connected, half an hour; CASES="--full" for the whole
 #                matrix of routers and an hour's call, three hours
+#   make bench-relay   large calls through the relay, and the same streams through Janus: a quarter of an
+#                hour; CASES="--case fifty" for some
 #   make lint    formatting and lints, warnings as errors
 #   make fuzz    every fuzz target for a minute (needs the nightly toolchain and cargo-fuzz)
 #   make devices the device tests against a real V4L2 camera and ALSA card in a small virtual machine
@@ -24,7 +26,7 @@ CASES ?=
 # Programs that were built elsewhere, for the lab.
 export NONSTOP_BIN
 
-.PHONY: run test demo lab bench bench-lab bench-connect lint fuzz devices deny setup setup-test setup-lab
+.PHONY: run test demo lab bench bench-lab bench-connect bench-relay lint fuzz devices deny setup setup-test setup-lab
 
 setup:
 	@scripts/setup.sh build
@@ -69,6 +71,7 @@ bench: setup
 	$(CARGO) bench --workspace
 	@$(MAKE) --no-print-directory bench-lab
 	@$(MAKE) --no-print-directory bench-connect CASES=
+	@$(MAKE) --no-print-directory bench-relay CASES=
 
 # Chromium is measured beside where it is installed.
 bench-lab: setup-lab
@@ -79,6 +82,13 @@ bench-connect: setup-lab
 	@if { command -v chromium && command -v node && command -v npm; } >/dev/null; then npm install --silent --prefix tests/lab/chromium; fi
 	@tests/lab/connect.py $(CASES) || [ $$? = 77 ]
 	@tests/lab/turn_bench.py
+
+# Janus is measured beside, and installed for it.
+bench-relay: setup-lab
+	@scripts/setup.sh build relay-peer
+	@$(CARGO) build --release -p nonstop-load
+	@[ -n "$(CASES)" ] || tests/lab/relay_janus.py || [ $$? = 77 ]
+	@tests/lab/relay_load.py $(CASES) || [ $$? = 77 ]
 
 fuzz:
 	@cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \

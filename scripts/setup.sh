@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# setup.sh [build] [test] [lab] [relay]   installs the system packages that building, testing, the lab
-#                                 and its cases with another relay need
+# setup.sh [build] [test] [lab] [relay] [relay-peer]   installs the system packages that building,
+#                                 testing, the lab, its cases with another relay and the comparison
+#                                 with another forwarder of media need
 # setup.sh has-display            succeeds where a window can be opened
 #
 # Says what is missing and why before it installs anything; does nothing, quickly, the second
@@ -44,6 +45,10 @@ util-linux|private namespaces without root
 
 relay_packages='
 coturn|another relay to call through, and a strange client for ours
+'
+
+relay_peer_packages='
+janus|another forwarder of media, to measure ours beside it
 '
 
 has_display() {
@@ -92,10 +97,13 @@ install_with_apt() { # list of "package|why"
     return 1
   fi
   rm -f "$log"
-  # The lab starts a relay of its own; this computer is not to become one.
-  case " ${missing[*]} " in
-    *" coturn "*) "${sudo[@]}" systemctl disable --now coturn >/dev/null 2>&1 || true ;;
-  esac
+  # The lab starts these itself; this computer is not to become a server.
+  local service
+  for service in coturn janus; do
+    case " ${missing[*]} " in
+      *" $service "*) "${sudo[@]}" systemctl disable --now "$service" >/dev/null 2>&1 || true ;;
+    esac
+  done
 }
 
 need_commands() { # on systems without apt: only look, and say what to do
@@ -126,7 +134,8 @@ for part in "${@:-build}"; do
     test) wanted+=$test_packages ;;
     lab) wanted+=$lab_packages ;;
     relay) wanted+=$relay_packages ;;
-    *) echo "usage: setup.sh [build] [test] [lab] [relay] | has-display" >&2; exit 2 ;;
+    relay-peer) wanted+=$relay_peer_packages ;;
+    *) echo "usage: setup.sh [build] [test] [lab] [relay] [relay-peer] | has-display" >&2; exit 2 ;;
   esac
 done
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then

@@ -22,12 +22,17 @@ fn relays_join_people_without_a_direct_path_and_a_pulled_cable_ends_nothing() {
     check("connect.py", "relayed");
 }
 
+#[test]
+fn ten_people_see_and_hear_each_other_through_the_relay() {
+    check("relay_load.py", "crowd");
+}
+
 /// Runs the quick check of a benchmark in a lab of this name.
 fn check(script: &str, lab: &str) {
     let programs = Path::new(env!("CARGO_BIN_EXE_nonstop"))
         .parent()
         .expect("a program lies in a folder");
-    for name in ["nonstop-wan", "nonstop-server"] {
+    for name in ["nonstop-wan", "nonstop-server", "nonstop-load"] {
         if !programs.join(name).exists() {
             println!("skipped: {name} is not built (run the tests of the whole workspace)");
             return;

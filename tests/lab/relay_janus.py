@@ -34,7 +34,7 @@ CONFIG = """general: {{
   transports_folder = "{library}/transports"
   events_folder = "{library}/events"
   loggers_folder = "{library}/loggers"
-  debug_level = 3
+  debug_level = 4
   log_to_stdout = true
   session_timeout = 120
 }}
@@ -70,7 +70,7 @@ def start_janus(yard):
                        ("janus.plugin.videoroom.jcfg", "general: { }\n")):
         with open(f"{folder}/{name}", "w") as f:
             f.write(text)
-    return yard.start("srv", "janus", ["janus", "-F", folder, "-o"], "WebSockets server started")
+    return yard.start("srv", "janus", ["janus", "-F", folder, "-o"], "Websockets server started")
 
 
 def measure(who, number, options):
