@@ -53,6 +53,15 @@ pub(crate) fn share_out(budget: Bitrate, bids: &[Bid], steps: &mut Vec<Step>) {
     }
 }
 
+/// Whether one way to share out is better than another, by the order in which [`share_out`] gives.
+pub(crate) fn is_better(one: &[Step], other: &[Step]) -> bool {
+    let mut differs = (1..=STEPS as Step).flat_map(|step| {
+        let pairs = one.iter().zip(other);
+        pairs.map(move |(one, other)| (*one >= step, *other >= step))
+    });
+    differs.find(|(one, other)| one != other) == Some((true, false))
+}
+
 /// Returns what the steps take together.
 pub(crate) fn total(bids: &[Bid], steps: &[Step]) -> Bitrate {
     let costs = bids.iter().zip(steps).map(|(bid, step)| bid.cost(*step));
@@ -107,6 +116,14 @@ mod tests {
     fn one_that_does_not_fit_does_not_pause_the_others() {
         let screen = [1500, 1500, 1500, 1500, 1500, 1500];
         assert_eq!(shared(400, &[bid(screen, 2), bid(CAMERA, 2)]), [0, 2]);
+    }
+
+    #[test]
+    fn better_is_whom_the_order_gives_more() {
+        assert!(is_better(&[1, 1], &[2, 0]), "everybody is seen first");
+        assert!(is_better(&[2, 1], &[1, 2]));
+        assert!(!is_better(&[1, 2], &[2, 1]));
+        assert!(!is_better(&[2, 1], &[2, 1]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     Forward, MAX_LAYERS, Member, PicturePacket, Size,
     allotment::{Bid, STEPS, whole},
     layer::{Kind, Layer},
-    stream::{Share, Stream},
+    stream::{Meanwhile, Share, Stream},
 };
 
 /// A layer fills a tile that is larger by this factor: a tenth of sharpness is not worth another layer.
@@ -75,7 +75,7 @@ impl Pictures {
                 stream.cut();
             }
             if stream.target().is_some_and(|target| gone(target.layer)) {
-                stream.aim(None, Default::default());
+                stream.aim(None, Meanwhile::Nothing);
             }
             stream.hoped.take_if(|layer| gone(*layer));
         }
@@ -164,27 +164,58 @@ impl Pictures {
         bid
     }
 
-    /// Returns what a share takes.
-    pub(crate) fn cost(&mut self, share: Share, now: Instant) -> Bitrate {
-        let Some(layer) = self.layers.get_mut(usize::from(share.layer)) else {
-            return Bitrate::ZERO;
+    /// Decides what of a layer goes on until a smaller one begins, by the bandwidth that is left.
+    pub(crate) fn meanwhile(
+        &mut self,
+        layer: u8,
+        upper: bool,
+        left: &mut Bitrate,
+        now: Instant,
+    ) -> Meanwhile {
+        let Some(layer) = self.layers.get_mut(usize::from(layer)) else {
+            return Meanwhile::Nothing;
         };
         let rates = layer.rates(now);
-        if share.upper { rates.all } else { rates.base }
+        let all = if upper { rates.all } else { rates.base };
+        let (meanwhile, cost) = match *left {
+            left if all <= left => (Meanwhile::All, all),
+            left if rates.base <= left => (Meanwhile::Base, rates.base),
+            _ => (Meanwhile::Nothing, Bitrate::ZERO),
+        };
+        *left = left.saturating_sub(cost);
+        meanwhile
     }
 
     /// Returns this layer, or the largest below it that comes in where this one has fallen silent.
     pub(crate) fn flowing(&mut self, layer: u8, now: Instant) -> u8 {
         let index = usize::from(layer);
-        let Some(wished) = self.layers.get_mut(index) else {
-            return layer;
-        };
-        if !wished.demand.wanted_for(STARTING, now) || wished.pictures(now) > 0 {
+        if !self.is_silent(index, now) {
             return layer;
         }
         let mut smaller = self.layers[..index].iter_mut();
         let lively = smaller.rposition(|layer| layer.pictures(now) >= LIVELY);
         lively.map_or(layer, |index| index as u8)
+    }
+
+    /// Aims the stream to a seat. Returns whether that changes which layers matter.
+    pub(crate) fn aim(
+        &mut self,
+        seat: usize,
+        target: Option<Share>,
+        hoped: Option<u8>,
+        meanwhile: Meanwhile,
+    ) -> bool {
+        let Some(stream) = self.stream(seat) else {
+            return false;
+        };
+        let before = stream.target().map(|target| target.layer);
+        let changed = before != target.map(|target| target.layer) || stream.hoped != hoped;
+        stream.hoped = hoped;
+        stream.aim(target, meanwhile);
+        if changed {
+            self.relist();
+        }
+        changed
     }
 
     /// Returns the stream to a seat, if it ever watched.
@@ -244,8 +275,9 @@ impl Pictures {
         self.relist();
     }
 
-    /// Returns for each layer whether anybody is given it, or is about to be.
-    pub(crate) fn used(&self) -> [bool; MAX_LAYERS] {
+    /// Returns for each layer whether anybody is given it, or is about to be. Where a layer has fallen
+    /// silent, the smallest is used as well: the sender may have too little for the larger one.
+    pub(crate) fn used(&mut self, now: Instant) -> [bool; MAX_LAYERS] {
         let mut used = [false; MAX_LAYERS];
         for stream in &self.streams {
             let Some(target) = stream.target() else {
@@ -256,6 +288,7 @@ impl Pictures {
                 used[usize::from(layer)] = true;
             }
         }
+        used[0] |= (1..self.layers.len()).any(|layer| used[layer] && self.is_silent(layer, now));
         used
     }
 
@@ -276,6 +309,15 @@ impl Pictures {
             let listens = streams.filter(|(_, stream)| stream.listens(layer as u8));
             listening.extend(listens.map(|(index, _)| index as u16));
         }
+    }
+}
+
+impl Pictures {
+    fn is_silent(&mut self, layer: usize, now: Instant) -> bool {
+        let Some(layer) = self.layers.get_mut(layer) else {
+            return false;
+        };
+        layer.demand.wanted_for(STARTING, now) && layer.pictures(now) == 0
     }
 }
 

@@ -238,6 +238,7 @@ impl Room {
             return;
         };
         let before = std::mem::take(&mut seat.watched);
+        let hears_alike = seat.deaf == watch.deaf && seat.deaf_to == watch.deaf_to;
         seat.deaf = watch.deaf;
         seat.deaf_to = watch.deaf_to;
         let mut watched: Vec<Watched> = Vec::with_capacity(watch.pictures.len().min(200));
@@ -267,12 +268,15 @@ impl Room {
             if let Some(seat) = self.seats[*publisher].as_mut() {
                 seat.pictures.leave(index, now);
             }
+            self.review(*publisher, now);
         }
-        for publisher in 0..self.seats.len() {
-            self.set_hearing(publisher, index);
+        if !hears_alike {
+            for publisher in 0..self.seats.len() {
+                self.set_hearing(publisher, index);
+                self.review(publisher, now);
+            }
         }
         self.allot(index, now);
-        self.review_all(now);
     }
 
     /// Takes in what the way from the relay to a member is estimated to carry, everything included.

@@ -6,7 +6,7 @@ use nonstop_rate::Bitrate;
 
 use super::{Notice, Room, Scratch, seat::Watched};
 use crate::{
-    allotment::{Step, share, share_out, total},
+    allotment::{Step, is_better, share, share_out, total},
     stream::{Meanwhile, Share},
 };
 
@@ -101,8 +101,8 @@ impl Room {
         }
     }
 
-    /// Aims the streams at what was decided. Old layers go on until the new ones begin, as far as they fit
-    /// beside the rest.
+    /// Aims the streams at what was decided. Old layers go on until the new ones begin; where the old one
+    /// is larger, as far as it fits beside the rest.
     fn apply(
         &mut self,
         receiver: usize,
@@ -116,8 +116,8 @@ impl Room {
             return;
         };
         let mut left = budget;
-        // Whoever stays on a layer is counted first.
-        for moving in [false, true] {
+        // Whoever does not go down is counted first.
+        for going_down in [false, true] {
             for (index, bid) in scratch.ranked.iter().zip(&scratch.bids) {
                 let item = &watched[*index];
                 let Some(publisher) = item.seat else { continue };
@@ -131,41 +131,22 @@ impl Room {
                     Share { layer, ..wished }
                 });
                 let stream = seat.pictures.stream_to(to, receiver, first);
-                let old = stream.layer();
-                let moves = old.is_some() && old != target.map(|target| target.layer);
-                if moves != moving {
+                let upper = stream.has_upper();
+                let larger = |layer: &u8| target.is_none_or(|target| *layer > target.layer);
+                let old = stream.layer().filter(larger);
+                if old.is_some() != going_down {
                     continue;
                 }
-                let upper = stream.has_upper();
-                let mut meanwhile = Meanwhile::All;
-                if let Some(layer) = old.filter(|_| moves) {
-                    let all = seat.pictures.cost(Share { layer, upper }, now);
-                    let base = Share {
-                        layer,
-                        upper: false,
-                    };
-                    let base = seat.pictures.cost(base, now);
-                    meanwhile = match target {
-                        Some(_) if all <= left => Meanwhile::All,
-                        Some(_) if base <= left => Meanwhile::Base,
-                        _ => Meanwhile::Nothing,
-                    };
-                    left = match meanwhile {
-                        Meanwhile::All => left.saturating_sub(all),
-                        Meanwhile::Base => left.saturating_sub(base),
-                        Meanwhile::Nothing => left,
-                    };
-                } else {
-                    left = left.saturating_sub(bid.cost(step));
-                }
-                let stream = seat.pictures.stream_to(to, receiver, first);
-                let before = stream.target().map(|target| target.layer);
+                let meanwhile = match old {
+                    None => {
+                        left = left.saturating_sub(bid.cost(step));
+                        Meanwhile::All
+                    }
+                    Some(_) if target.is_none() => Meanwhile::Nothing,
+                    Some(layer) => seat.pictures.meanwhile(layer, upper, &mut left, now),
+                };
                 let hoped = wished.map(|wished| wished.layer);
-                let changed = before != target.map(|target| target.layer) || stream.hoped != hoped;
-                stream.hoped = hoped;
-                stream.aim(target, meanwhile);
-                if changed {
-                    seat.pictures.relist();
+                if seat.pictures.aim(receiver, target, hoped, meanwhile) {
                     self.review(publisher, now);
                 }
             }
@@ -273,12 +254,15 @@ impl Scratch {
             more = more.saturating_sub(added);
         }
         if raised != self.steps {
-            change = Some(Change::Given);
-            if total(&self.bids, &raised) > budget {
-                // Somebody more important has become able to take more: others make room.
-                raised.clone_from(&self.easy);
+            let taken = change.replace(Change::Given);
+            if total(&self.bids, &raised) <= budget {
+                self.steps = raised;
+            } else if is_better(&self.easy, &self.steps) {
+                // Others make room for what is more important.
+                self.steps.clone_from(&self.easy);
+            } else {
+                change = taken;
             }
-            self.steps = raised;
         }
         for (index, step) in self.ranked.iter().zip(&self.steps) {
             watched[*index].step = Some(*step);

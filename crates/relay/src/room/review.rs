@@ -59,7 +59,7 @@ impl Room {
         };
         let heard = seat.sound.heard();
         seat.heard.update(heard, now);
-        let used = seat.pictures.used();
+        let used = seat.pictures.used(now);
         let awaited = seat.pictures.awaited();
         let mut layers = [false; MAX_LAYERS];
         for (index, layer) in seat.pictures.layers().iter_mut().enumerate() {
