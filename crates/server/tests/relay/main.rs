@@ -1,14 +1,16 @@
 //! The relay through real sockets, with participants on an ordinary WebRTC library.
 
+mod abuse;
 #[path = "../client/mod.rs"]
 mod client;
 mod peer;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use client::serve;
 use nonstop_server::{Config, RelayConfig, Server};
-use peer::{Packet, Peer, SIZES};
+use nonstop_wire::{ClientMessage, ServerMessage};
+use peer::{Order, Packet, Peer, SIZES, now};
 
 async fn relay() -> (Server, SocketAddr) {
     serve(Config {
@@ -67,4 +69,217 @@ async fn sound_and_pictures_reach_whoever_watches() {
     );
     assert!(pictures.iter().all(|packet| packet.timestamp % 3600 == 0));
     assert!(ann.record().streams.is_empty(), "nobody hears themselves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_joiner_sees_a_picture_at_once() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    ann.publish(true, 3).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    bob.watch(&[1], SIZES[0]).await;
+    bob.wait("given pictures", |heard| heard.pictures(1).len() >= 100)
+        .await;
+
+    let late = Peer::connect(address, 3).await;
+    late.wait("told of those before", |heard| heard.published(1).is_some())
+        .await;
+    let asked = now();
+    late.watch(&[1], SIZES[0]).await;
+    late.wait("given pictures", |heard| !heard.pictures(1).is_empty())
+        .await;
+    let first = late.record().pictures(1)[0];
+    assert!(first.marking.is_some_and(|marking| marking.independent));
+    // Half a second is how often a keyframe may be asked for.
+    let waited = first.at.saturating_duration_since(asked);
+    assert!(waited < Duration::from_millis(900), "{waited:?}");
+    let (mine, theirs) = (late.record().published(1), bob.record().published(1));
+    assert_eq!(mine, theirs, "the same SSRCs for everybody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrow_link_takes_less_and_all_of_the_sound() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    let eve = Peer::connect(address, 3).await;
+    ann.publish(true, 3).await;
+    for peer in [&bob, &eve] {
+        peer.wait("told", |heard| heard.published(1).is_some())
+            .await;
+        peer.watch(&[1], SIZES[2]).await;
+    }
+    let largest =
+        |heard: &peer::Record| heard.pictures(1).last().is_some_and(|last| last.layer == 2);
+    for peer in [&bob, &eve] {
+        peer.wait("given the largest layer", largest).await;
+    }
+    bob.order(Order::Squeeze(400_000)).await;
+    let before = bob.record().sound(1).len();
+    let squeezed = now();
+    bob.wait("given the smallest layer", |heard| {
+        heard.pictures(1).last().is_some_and(|last| last.layer == 0)
+    })
+    .await;
+    let adapted = squeezed.elapsed();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+
+    assert!(largest(&eve.record()), "others are not concerned");
+    let heard = bob.record();
+    let sound = &heard.sound(1)[before..];
+    let late = sound
+        .iter()
+        .filter(|packet| packet.at > squeezed + adapted + Duration::from_secs(1));
+    let count = late.clone().count();
+    let (first, last) = (late.clone().next().unwrap(), late.last().unwrap());
+    let sent = last.sequence - first.sequence + 1;
+    assert!(adapted < Duration::from_secs(5), "{adapted:?}");
+    assert_eq!(count as u64, sent, "sound is whole once the link is known");
+    // Another layer begins with a keyframe, and without a gap in the sequence numbers.
+    let pictures = heard.pictures(1);
+    for pair in pictures.windows(2) {
+        if pair[0].layer != pair[1].layer && pair[1].sequence == pair[0].sequence + 1 {
+            let marking = pair[1].marking.unwrap();
+            assert!(marking.independent && marking.start, "{pair:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_opened_again_in_place_of_the_old_one() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    ann.publish(true, 1).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    bob.watch(&[1], SIZES[0]).await;
+    bob.wait("given pictures", |heard| heard.pictures(1).len() >= 20)
+        .await;
+    let before = bob.record().published(1).unwrap();
+
+    // Of a publisher: the others watch on without being asked.
+    ann.order(Order::Open { connection: 2 }).await;
+    ann.wait("connected again", |heard| heard.connected).await;
+    ann.publish(true, 1).await;
+    bob.wait("told again", |heard| {
+        let published = heard.published(1);
+        published.is_some_and(|published| published.pictures_ssrc != before.pictures_ssrc)
+    })
+    .await;
+    bob.wait("given pictures again", |heard| {
+        heard.pictures(1).len() >= 20
+    })
+    .await;
+
+    // Of a receiver, under a number that is not newer: nothing happens.
+    let opened = bob.record().opened.clone();
+    bob.order(Order::Say(ClientMessage::RelayClose { connection: 7 }))
+        .await;
+    bob.order(Order::Open { connection: 1 }).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(bob.record().opened, opened);
+    bob.order(Order::Open { connection: 2 }).await;
+    bob.wait("connected again", |heard| heard.connected).await;
+    bob.watch(&[1], SIZES[0]).await;
+    let seen = bob.record().pictures(1).len();
+    bob.wait("given pictures once more", |heard| {
+        heard.pictures(1).len() >= seen + 20
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_goes_on_while_a_websocket_is_resumed() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    ann.publish(true, 1).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    bob.watch(&[1], SIZES[0]).await;
+    bob.wait("given pictures", |heard| heard.pictures(1).len() >= 20)
+        .await;
+    let published = bob.record().published(1).unwrap();
+    let count = |heard: &peer::Record| heard.streams[&published.sound_ssrc].packets.len();
+    ann.order(Order::Resume).await;
+    bob.order(Order::Resume).await;
+    bob.wait("told again", |heard| heard.published(1).is_some())
+        .await;
+    let heard = count(&bob.record());
+    bob.wait("given sound on", |record| count(record) >= heard + 50)
+        .await;
+    assert_eq!(bob.record().published(1), Some(published.clone()));
+    assert!(bob.record().connected && ann.record().connected);
+    assert!(without_gaps(
+        &bob.record().streams[&published.sound_ssrc].packets
+    ));
+
+    // Whoever leaves is gone here as well.
+    ann.order(Order::Say(ClientMessage::Leave)).await;
+    bob.wait("told of the end", |heard| heard.published(1).is_none())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_takes_in_is_not_wanted() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    ann.publish(true, 3).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    bob.watch(&[1], SIZES[0]).await;
+    ann.wait("wanted", |heard| {
+        let wanted = heard.wanted();
+        wanted.is_some_and(|wanted| wanted.sound && wanted.layers == [true, false, false])
+    })
+    .await;
+    let deaf = nonstop_wire::Watch {
+        deaf: true,
+        ..nonstop_wire::Watch::default()
+    };
+    bob.order(Order::Say(ClientMessage::Watch(deaf))).await;
+    ann.wait("no longer wanted", |heard| {
+        let wanted = heard.wanted();
+        wanted.is_some_and(|wanted| !wanted.sound && wanted.layers == [false; 3])
+    })
+    .await;
+    bob.order(Order::Say(ClientMessage::RelayClose { connection: 1 }))
+        .await;
+    ann.order(Order::Say(ClientMessage::Unpublish)).await;
+    let health = client::fetch(address, "/healthz").await;
+    assert!(health.contains("\"relayed\":"), "{health}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_a_relay_says_so_and_answers_nothing() {
+    let (_server, address) = serve(Config::default()).await;
+    let ann = Peer::join(address, 1).await;
+    assert!(!ann.record().welcome.as_ref().unwrap().relay);
+    ann.order(Order::Open { connection: 1 }).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(ann.record().messages.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_told_when_a_call_outgrows_a_mesh() {
+    let (_server, address) = serve(Config {
+        relay: Some(RelayConfig::default()),
+        mesh_limit: 2,
+        ..Config::default()
+    })
+    .await;
+    let ann = Peer::join(address, 1).await;
+    let bob = Peer::join(address, 2).await;
+    let eve = Peer::join(address, 3).await;
+    for peer in [&ann, &bob] {
+        peer.wait("told of the topology", |heard| {
+            let topology = nonstop_wire::Topology::Relay;
+            heard
+                .messages
+                .contains(&ServerMessage::Topology { topology })
+        })
+        .await;
+    }
+    let welcome = eve.record().welcome.clone().unwrap();
+    assert!(welcome.relay && welcome.topology == nonstop_wire::Topology::Relay);
 }

@@ -17,7 +17,7 @@ use str0m::{
     Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig,
     config::Fingerprint,
     format::{Codec, FormatParams},
-    media::{Frequency, MediaKind, Mid},
+    media::{Frequency, KeyframeRequestKind, MediaKind, Mid},
     net::{Protocol, Receive},
     rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpWrite, Ssrc},
 };
@@ -132,6 +132,10 @@ pub(crate) enum Order {
     },
     /// Sends this from the place of its media.
     Raw(Vec<u8>),
+    /// Asks for a keyframe of somebody's pictures.
+    AskForKeyframe {
+        of: u64,
+    },
 }
 
 /// A participant.
@@ -139,6 +143,7 @@ pub(crate) struct Peer {
     pub(crate) id: u64,
     record: Arc<Mutex<Record>>,
     orders: mpsc::Sender<Order>,
+    udp: Arc<UdpSocket>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -159,12 +164,12 @@ impl Peer {
             ..Record::default()
         }));
         let (orders, taken) = mpsc::channel(64);
-        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let udp = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let task = Task {
             id,
             server,
             client,
-            udp,
+            udp: Arc::clone(&udp),
             record: Arc::clone(&record),
             media: None,
             sending: (false, 0),
@@ -177,6 +182,7 @@ impl Peer {
             id,
             record,
             orders,
+            udp,
             _task: task,
         }
     }
@@ -214,6 +220,11 @@ impl Peer {
         self.order(Order::Say(ClientMessage::Watch(watch))).await;
     }
 
+    /// Sends this from the place of its media, past everything.
+    pub(crate) fn send_now(&self, bytes: &[u8], to: SocketAddr) {
+        let _ = self.udp.try_send_to(bytes, to);
+    }
+
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -245,7 +256,7 @@ struct Task {
     id: u64,
     server: SocketAddr,
     client: Client,
-    udp: UdpSocket,
+    udp: Arc<UdpSocket>,
     record: Arc<Mutex<Record>>,
     media: Option<Media>,
     sending: (bool, usize),
@@ -278,6 +289,7 @@ impl Task {
             self.poll().await;
             let wait = Duration::from_millis(2);
             tokio::select! {
+                biased;
                 order = orders.recv() => match order {
                     Some(order) => self.obey(order).await,
                     None => return,
@@ -309,6 +321,15 @@ impl Task {
                     .map(|opened| opened.addresses[0]);
                 if let Some(to) = to {
                     let _ = self.udp.send_to(&bytes, to).await;
+                }
+            }
+            Order::AskForKeyframe { of } => {
+                let of = self.heard().published(of);
+                if let (Some(media), Some(of)) = (&mut self.media, of) {
+                    let mut direct = media.rtc.direct_api();
+                    if let Some(stream) = direct.stream_rx(&of.pictures_ssrc.into()) {
+                        stream.request_keyframe(KeyframeRequestKind::Pli);
+                    }
                 }
             }
             Order::Resume => {
