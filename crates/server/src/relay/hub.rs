@@ -9,7 +9,7 @@ use std::{
 use nonstop_relay::{Forward, Member, Room};
 use nonstop_wire::{ParticipantId, RoomName};
 use str0m::{Event, bwe::BweKind};
-use tracing::{debug, info};
+use tracing::{debug, info, trace};
 
 use super::{
     agenda::Agenda,
@@ -298,6 +298,10 @@ impl Hub {
             }
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
                 let estimate = nonstop_rate::Bitrate::from_bps(estimate.as_u64());
+                trace!(
+                    bps = estimate.bps(),
+                    "what the way to a participant carries"
+                );
                 if let Some(hall) = self.halls.get_mut(key) {
                     hall.room.handle_estimate(member, estimate, now);
                     self.touch_hall(key);
