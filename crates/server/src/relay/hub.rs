@@ -9,7 +9,7 @@ use std::{
 use nonstop_relay::{Forward, Member, Room};
 use nonstop_wire::{ParticipantId, RoomName};
 use str0m::{Event, bwe::BweKind};
-use tracing::{debug, info, trace};
+use tracing::{debug, trace};
 
 use super::{
     agenda::Agenda,
@@ -377,7 +377,7 @@ impl Hub {
             listed: None,
             touched: false,
         });
-        info!("a room is relayed");
+        debug!("a room is relayed");
         self.by_name.insert(name.clone(), key);
         key
     }
