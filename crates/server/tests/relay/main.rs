@@ -4,11 +4,28 @@ mod abuse;
 #[path = "../client/mod.rs"]
 mod client;
 mod peer;
+#[allow(dead_code, reason = "the tests of TURN use the rest")]
+#[path = "../turn/program.rs"]
+mod program;
+#[allow(dead_code, reason = "the tests of TURN use the rest")]
+#[path = "../turn/raw.rs"]
+mod raw;
+#[allow(dead_code, reason = "the tests of TURN use the rest")]
+#[path = "../turn/wire.rs"]
+mod wire;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use client::serve;
-use nonstop_server::{Config, RelayConfig, Server};
+use nonstop_server::{Config, RelayConfig, Server, TurnConfig};
 use nonstop_wire::{ClientMessage, ServerMessage};
 use peer::{Order, Packet, Peer, SIZES, now};
 
@@ -128,11 +145,10 @@ async fn a_narrow_link_takes_less_and_all_of_the_sound() {
     assert!(largest(&eve.record()), "others are not concerned");
     let heard = bob.record();
     let sound = &heard.sound(1)[before..];
-    let late = sound
-        .iter()
-        .filter(|packet| packet.at > squeezed + adapted + Duration::from_secs(2));
-    let count = late.clone().count();
-    let (first, last) = (late.clone().next().unwrap(), late.last().unwrap());
+    let known = squeezed + adapted + Duration::from_secs(2);
+    let late: Vec<_> = sound.iter().filter(|packet| packet.at > known).collect();
+    let count = late.len();
+    let (first, last) = (late[0], late[count - 1]);
     let sent = last.sequence - first.sequence + 1;
     assert!(adapted < Duration::from_secs(5), "{adapted:?}");
     assert_eq!(count as u64, sent, "sound is whole once the link is known");
@@ -282,4 +298,75 @@ async fn everybody_is_told_when_a_call_outgrows_a_mesh() {
     }
     let welcome = eve.record().welcome.clone().unwrap();
     assert!(welcome.relay && welcome.topology == nonstop_wire::Topology::Relay);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_no_udp_reaches_the_relay_through_turn() {
+    let (_server, address) = serve(Config {
+        relay: Some(RelayConfig::default()),
+        turn: Some(TurnConfig {
+            secret: Some(program::SECRET.to_owned()),
+            ..TurnConfig::default()
+        }),
+        ..Config::default()
+    })
+    .await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::join(address, 2).await;
+    let tunnel = UdpSocket::bind("127.0.0.1:0").unwrap();
+    bob.order(Order::GoVia(tunnel.local_addr().unwrap())).await;
+    bob.order(Order::Open { connection: 1 }).await;
+    bob.wait("answered", |heard| heard.opened.is_some()).await;
+    let relay = bob.record().opened.as_ref().unwrap().addresses[0];
+    let over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&over);
+    let carrying = thread::spawn(move || carry(address, relay, &tunnel, &ended));
+    bob.wait("connected through TURN", |heard| heard.connected)
+        .await;
+
+    ann.publish(true, 1).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    bob.watch(&[1], SIZES[0]).await;
+    bob.wait("given pictures", |heard| heard.pictures(1).len() >= 50)
+        .await;
+    bob.publish(true, 0).await;
+    ann.wait("given sound", |heard| heard.sound(2).len() >= 50)
+        .await;
+    over.store(true, Ordering::Relaxed);
+    carrying.join().unwrap();
+}
+
+/// Carries packets between a socket and the relay, over TURN on TCP.
+fn carry(turn: SocketAddr, relay: SocketAddr, tunnel: &UdpSocket, over: &AtomicBool) {
+    const CHANNEL: u16 = 0x4000;
+    let mut raw = raw::Raw::greet(wire::Wire::tcp(turn), raw::Login::of("2", 3600));
+    assert_eq!(raw.allocate().code(), 0);
+    // Another port of the same computer is still none of TURN's business.
+    let elsewhere = SocketAddr::new(relay.ip(), relay.port().wrapping_add(1));
+    assert_eq!(raw.permit(elsewhere).code(), 403);
+    assert_eq!(raw.bind(CHANNEL, relay).code(), 0);
+    tunnel
+        .set_read_timeout(Some(Duration::from_millis(1)))
+        .unwrap();
+    let mut bytes = [0; 2000];
+    let mut client = None;
+    while !over.load(Ordering::Relaxed) {
+        // In turns, however much comes from one side.
+        for _ in 0..16 {
+            let Ok((length, from)) = tunnel.recv_from(&mut bytes) else {
+                break;
+            };
+            client = Some(from);
+            raw.say(CHANNEL, &bytes[..length]);
+        }
+        for _ in 0..16 {
+            let Some(frame) = raw.next(Duration::from_millis(1)) else {
+                break;
+            };
+            let length = usize::from(u16::from_be_bytes([frame[2], frame[3]]));
+            if let Some(client) = client {
+                let _ = tunnel.send_to(&frame[4..4 + length], client);
+            }
+        }
+    }
 }

@@ -130,6 +130,8 @@ pub(crate) enum Order {
     Open {
         connection: u32,
     },
+    /// Takes this for where the relay is, from the next time on.
+    GoVia(SocketAddr),
     /// Sends this from the place of its media.
     Raw(Vec<u8>),
     /// Asks for a keyframe of somebody's pictures.
@@ -174,6 +176,7 @@ impl Peer {
             media: None,
             sending: (false, 0),
             squeeze: None,
+            via: None,
             delayed: VecDeque::new(),
             free: now(),
         };
@@ -237,7 +240,15 @@ impl Peer {
             }
         };
         let waited = timeout(PATIENCE, waiting).await;
-        assert!(waited.is_ok(), "{}: never {what}", self.id);
+        let record = self.record();
+        let packets = record.streams.iter();
+        let packets: Vec<_> = packets.map(|(ssrc, s)| (ssrc, s.packets.len())).collect();
+        let messages = &record.messages;
+        assert!(
+            waited.is_ok(),
+            "{}: never {what}; {packets:?}, {messages:#?}",
+            self.id
+        );
     }
 }
 
@@ -261,6 +272,7 @@ struct Task {
     media: Option<Media>,
     sending: (bool, usize),
     squeeze: Option<u64>,
+    via: Option<SocketAddr>,
     /// What is still on its way through the narrow link.
     delayed: VecDeque<(Instant, SocketAddr, Vec<u8>)>,
     free: Instant,
@@ -312,6 +324,7 @@ impl Task {
         match order {
             Order::Say(message) => self.client.send(&message).await,
             Order::Send { sound, layers } => self.sending = (sound, layers),
+            Order::GoVia(address) => self.via = Some(address),
             Order::Squeeze(rate) => self.squeeze = Some(rate),
             Order::Raw(bytes) => {
                 let to = self
@@ -357,7 +370,7 @@ impl Task {
         if let Some(media) = &mut self.media {
             match &message {
                 ServerMessage::RelayOpened(opened) if opened.connection == media.connection => {
-                    media.opened(opened);
+                    media.opened(opened, self.via);
                     self.record
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -485,8 +498,9 @@ impl Media {
         (media, open)
     }
 
-    fn opened(&mut self, opened: &RelayOpened) {
-        for address in &opened.addresses {
+    fn opened(&mut self, opened: &RelayOpened, via: Option<SocketAddr>) {
+        let addresses = via.map_or(opened.addresses.clone(), |via| vec![via]);
+        for address in &addresses {
             let candidate = Candidate::host(*address, "udp").unwrap();
             self.rtc.add_remote_candidate(candidate);
         }
