@@ -10,7 +10,7 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 /// The codecs warn of each malformed message, which anybody on the internet may send.
-const USUAL_LOG: &str = "info,stun_types=off,turn_types=off";
+const USUAL_LOG: &str = "info,stun_types=off,turn_types=off,str0m=error,is=off,dimpl=off";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -55,9 +55,10 @@ const AHEAD: Duration = Duration::from_micros(200);
 const MOST_AT_ONCE: usize = 1024;
 /// How long packets of pictures are kept to be sent again: longer than the longest round trip on
 /// which a picture that was repaired is still worth showing.
-const REPAIR_AGE: Duration = Duration::from_millis(1000);
-/// Most packets that are kept for that: a second at 5 Mb/s.
-const REPAIR_PACKETS: usize = 512;
+const REPAIR_AGE: Duration = Duration::from_millis(600);
+/// Most packets that are kept for that. They are what a connection's memory goes to: half a kilobyte
+/// for each, beside the payload, which all receivers share.
+const REPAIR_PACKETS: usize = 256;
 /// What part of a stream may be sent again: more than the losses under which a call works.
 const REPAIR_RATIO: f32 = 0.3;
 /// How long sound pauses until its stream is forgotten: streams that say nothing cost time.
