@@ -177,6 +177,7 @@ fn encoders(others: usize) -> f64 {
         max_size: LARGE,
         keyframe_requests: 0,
         active: true,
+        layer: false,
     };
     let join = |_| renditions.join(control).expect("there are threads");
     let mut members: Vec<_> = (0..others).map(join).collect();

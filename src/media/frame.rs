@@ -151,6 +151,8 @@ pub struct EncodedVideo {
     pub data: Bytes,
     /// Whether a decoder can start here.
     pub keyframe: bool,
+    /// Its place among the temporal layers.
+    pub marking: Marking,
     /// Size of the picture.
     pub size: Size,
     /// When the picture was captured.
@@ -159,6 +161,18 @@ pub struct EncodedVideo {
     pub encode_time: Duration,
     /// The number of the encoder, unlike that of any other in this process.
     pub encoder: u64,
+}
+
+/// The place of an encoded picture among the temporal layers, in the words of RFC 9626 section 3.2.
+/// Which base picture it follows is for the sender to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marking {
+    /// The temporal layer (TID): 0 is the base.
+    pub temporal: u8,
+    /// Whether no other picture refers to it (D).
+    pub discardable: bool,
+    /// Whether it refers to pictures of the base only (B), where it is not of the base itself.
+    pub base_sync: bool,
 }
 
 /// 20 ms of encoded sound.

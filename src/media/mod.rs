@@ -6,5 +6,5 @@ pub mod frame;
 pub mod source;
 pub mod video;
 
-pub use frame::{AudioFrame, EncodedAudio, EncodedVideo, Size, VideoFrame, Way};
+pub use frame::{AudioFrame, EncodedAudio, EncodedVideo, Marking, Size, VideoFrame, Way};
 pub use source::{AudioSink, AudioSource, DeviceTrouble, VideoSource};

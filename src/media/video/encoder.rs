@@ -3,6 +3,9 @@
 //! It keeps to its target by spending fewer bits and, where that is not enough, by leaving
 //! pictures out. The target moves between two pictures without a keyframe. It makes a keyframe
 //! first, and after that only when asked. One encoder knows one size: another size is another encoder.
+//!
+//! A layered encoder makes pictures of two temporal layers in turns. Those of the upper one refer to
+//! the base only and nothing refers to them, so that any of them can be left out on the way.
 
 use std::{
     ffi::c_int,
@@ -22,10 +25,11 @@ use openh264::{
 };
 use openh264_sys2::{
     ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_FRAME_RATE, ENCODER_OPTION_MAX_BITRATE,
-    LAYER_NUM, SBitrateInfo, SPATIAL_LAYER_0, SPATIAL_LAYER_ALL,
+    ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, LAYER_NUM, SBitrateInfo, SEncParamExt, SFrameBSInfo,
+    SPATIAL_LAYER_0, SPATIAL_LAYER_ALL,
 };
 
-use crate::media::{Size, VideoFrame};
+use crate::media::{Marking, Size, VideoFrame};
 
 /// How far single pictures may take the rate above the target. openh264 treats the two being
 /// equal as a reason to stay below both.
@@ -38,6 +42,10 @@ const FIRST: f64 = 0.5;
 const LOW: Bitrate = Bitrate::from_kbps(1_500);
 /// The least that openh264 is told; it refuses less than one bit a picture and is of no use there.
 const LEAST: Bitrate = Bitrate::from_kbps(10);
+
+/// The layers of a layered encoder: a relay gets half of the pictures off each, which is as fine as
+/// anybody would notice.
+const TEMPORAL_LAYERS: c_int = 2;
 
 /// Why a picture could not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +73,8 @@ pub struct Encoded {
     pub data: Bytes,
     /// Whether a decoder can start here; if so, parameter sets come first.
     pub keyframe: bool,
+    /// Its place among the temporal layers.
+    pub marking: Marking,
 }
 
 /// An encoder for pictures of one size.
@@ -73,6 +83,7 @@ pub struct Encoder {
     size: Size,
     target: Bitrate,
     fps: f32,
+    layered: bool,
     /// Settings reach openh264 only once it has seen a picture.
     started: Option<Instant>,
     keyframe_due: bool,
@@ -108,9 +119,27 @@ impl Encoder {
             size,
             target,
             fps,
+            layered: false,
             started: None,
             keyframe_due: false,
         })
+    }
+
+    /// Makes a layered encoder, likewise.
+    ///
+    /// # Errors
+    /// Fails if openh264 gives none.
+    pub fn layered(size: Size, fps: f32, target: Bitrate) -> Result<Self, EncodeError> {
+        let plain = Self::new(size, fps, target)?;
+        Ok(Self {
+            layered: true,
+            ..plain
+        })
+    }
+
+    /// Tells whether its pictures are of two temporal layers.
+    pub fn is_layered(&self) -> bool {
+        self.layered
     }
 
     /// Returns the size of the pictures it takes.
@@ -188,8 +217,14 @@ impl Encoder {
         // Counted from 1: openh264 takes 0 for "not given".
         let time = frame.captured().saturating_duration_since(start) + Duration::from_millis(1);
         let stamp = Timestamp::from_millis(u64::try_from(time.as_millis()).unwrap_or(0));
+        if first && self.layered {
+            // Layers cannot be set before openh264 has seen a picture; this one is made again.
+            self.codec.encode_at(&planes, stamp)?;
+            self.apply_layers()?;
+        }
         let bits = self.codec.encode_at(&planes, stamp)?;
         let keyframe = bits.frame_type() == FrameType::IDR;
+        let marking = marking(bits.raw_info());
         let data = bits.to_vec();
         if first {
             self.apply_limit()?;
@@ -202,6 +237,7 @@ impl Encoder {
         Ok(Some(Encoded {
             data: data.into(),
             keyframe,
+            marking,
         }))
     }
 
@@ -219,14 +255,32 @@ impl Encoder {
         Ok(())
     }
 
+    #[expect(unsafe_code, reason = "the safe interface fixes one temporal layer")]
+    fn apply_layers(&mut self) -> Result<(), EncodeError> {
+        let mut params = SEncParamExt::default();
+        // SAFETY: the codec is initialised, for it has encoded a picture; for this option openh264
+        // writes one whole SEncParamExt to where it is pointed, and keeps no pointer.
+        let code = unsafe {
+            let api = self.codec.raw_api();
+            let whole = from_mut(&mut params).cast();
+            api.get_option(ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, whole)
+        };
+        if code != 0 {
+            let option = ENCODER_OPTION_SVC_ENCODE_PARAM_EXT;
+            return Err(EncodeError::Refused { option, code });
+        }
+        params.iTemporalLayerNum = TEMPORAL_LAYERS;
+        self.apply(ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, params)
+    }
+
     #[expect(
         unsafe_code,
         reason = "the safe interface has no way to change a setting"
     )]
     fn apply<T>(&mut self, option: ENCODER_OPTION, mut value: T) -> Result<(), EncodeError> {
-        // SAFETY: the codec is initialised, for `started` is set; the callers in this file pair each
-        // option with the type that openh264 reads for it (SBitrateInfo or f32), and it copies the
-        // value before it returns.
+        // SAFETY: the codec is initialised, for it has encoded a picture; the callers in this file pair each
+        // option with the type that openh264 reads for it (SBitrateInfo, f32 or SEncParamExt), and it
+        // copies the value before it returns.
         let code = unsafe {
             let api = self.codec.raw_api();
             api.set_option(option, from_mut(&mut value).cast())
@@ -235,6 +289,18 @@ impl Encoder {
             0 => Ok(()),
             code => Err(EncodeError::Refused { option, code }),
         }
+    }
+}
+
+/// Reads off which temporal layer a picture belongs to. Its parameter sets count as the base.
+fn marking(bits: &SFrameBSInfo) -> Marking {
+    let layers = usize::try_from(bits.iLayerNum).unwrap_or(0);
+    let layers = bits.sLayerInfo.iter().take(layers);
+    let temporal = layers.map(|layer| layer.uiTemporalId).max().unwrap_or(0);
+    Marking {
+        temporal,
+        discardable: temporal > 0,
+        base_sync: temporal > 0,
     }
 }
 
@@ -256,192 +322,5 @@ fn bitrate_info(layer: LAYER_NUM, rate: Bitrate) -> SBitrateInfo {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        clock,
-        media::video::{decoder::Decoder, test_card},
-    };
-
-    const SIZE: Size = Size::new(640, 360);
-
-    /// Test cards in simulated time, `fps` a second.
-    struct Cards {
-        card: test_card::TestCard,
-        start: Instant,
-        fps: u32,
-        count: u32,
-    }
-
-    impl Cards {
-        fn new(size: Size, fps: u32) -> Self {
-            Self {
-                card: test_card::TestCard::new(size),
-                start: clock::now(),
-                fps,
-                count: 0,
-            }
-        }
-
-        fn next(&mut self) -> VideoFrame {
-            let time = Duration::from_secs(1) * self.count / self.fps;
-            let frame = self.card.draw(self.count, time, self.start + time);
-            self.count += 1;
-            frame
-        }
-    }
-
-    /// What came out of an encoder.
-    #[derive(Default)]
-    struct Taken {
-        bytes: usize,
-        keyframes: usize,
-        pictures: usize,
-    }
-
-    impl Taken {
-        fn rate(&self, time: Duration) -> f64 {
-            self.bytes as f64 * 8.0 / time.as_secs_f64()
-        }
-    }
-
-    fn run(encoder: &mut Encoder, cards: &mut Cards, time: Duration) -> Taken {
-        let mut taken = Taken::default();
-        for _ in 0..(time.as_secs_f64() * f64::from(cards.fps)) as u32 {
-            if let Some(encoded) = encoder.encode(&cards.next()).unwrap() {
-                taken.bytes += encoded.data.len();
-                taken.keyframes += usize::from(encoded.keyframe);
-                taken.pictures += 1;
-            }
-        }
-        taken
-    }
-
-    #[test]
-    fn a_counter_survives_encoding_and_decoding_at_low_rates() {
-        for (size, fps, kbps) in [(SIZE, 30, 300), (Size::new(320, 180), 20, 100)] {
-            let mut encoder = Encoder::new(size, fps as f32, Bitrate::from_kbps(kbps)).unwrap();
-            let mut decoder = Decoder::new().unwrap();
-            let mut cards = Cards::new(size, fps);
-            let mut read = Vec::new();
-            for _ in 0..5 * fps {
-                if let Some(encoded) = encoder.encode(&cards.next()).unwrap() {
-                    let frame = decoder.decode(&encoded.data, clock::now()).unwrap();
-                    read.push(test_card::read_counter(&frame.unwrap()).unwrap());
-                }
-            }
-            assert!(read.is_sorted_by(|a, b| a < b), "{read:?}");
-            assert!(
-                read.len() > 3 * fps as usize,
-                "only {} pictures",
-                read.len()
-            );
-        }
-    }
-
-    #[test]
-    fn the_first_picture_is_a_keyframe_of_constrained_baseline() {
-        let mut encoder = Encoder::new(SIZE, 30.0, Bitrate::from_kbps(500)).unwrap();
-        let first = encoder
-            .encode(&Cards::new(SIZE, 30).next())
-            .unwrap()
-            .unwrap();
-        assert!(first.keyframe);
-        // Start code, sequence parameter set, profile 66 with constraint flags 0 and 1.
-        assert_eq!(first.data[..6], [0, 0, 0, 1, 0x67, 66]);
-        assert_eq!(first.data[6] & 0xC0, 0xC0);
-    }
-
-    #[test]
-    fn keyframes_come_when_asked_for_and_only_then() {
-        let mut encoder = Encoder::new(SIZE, 30.0, Bitrate::from_kbps(500)).unwrap();
-        let mut cards = Cards::new(SIZE, 30);
-        assert!(encoder.encode(&cards.next()).unwrap().unwrap().keyframe);
-        let quiet = run(&mut encoder, &mut cards, Duration::from_secs(5));
-        assert_eq!(quiet.keyframes, 0);
-        encoder.request_keyframe();
-        let asked = run(&mut encoder, &mut cards, Duration::from_secs(1));
-        assert_eq!(asked.keyframes, 1);
-    }
-
-    #[test]
-    fn a_changed_target_is_obeyed_without_a_keyframe() {
-        let mut encoder = Encoder::new(SIZE, 30.0, Bitrate::from_kbps(400)).unwrap();
-        let mut cards = Cards::new(SIZE, 30);
-        run(&mut encoder, &mut cards, Duration::from_secs(3));
-        let time = Duration::from_secs(4);
-        for kbps in [400, 1_000, 250, 700] {
-            let target = Bitrate::from_kbps(kbps);
-            encoder.set_target(target).unwrap();
-            run(&mut encoder, &mut cards, Duration::from_secs(1));
-            let taken = run(&mut encoder, &mut cards, time);
-            let part = taken.rate(time) / target.as_f64();
-            assert!((0.8..1.15).contains(&part), "{part:.2} of {target}");
-            assert_eq!(taken.keyframes, 0);
-        }
-    }
-
-    #[test]
-    fn a_target_that_is_raised_fivefold_is_spent_and_no_keyframe_comes() {
-        let mut encoder = Encoder::new(SIZE, 30.0, Bitrate::from_kbps(300)).unwrap();
-        let mut cards = Cards::new(SIZE, 30);
-        run(&mut encoder, &mut cards, Duration::from_secs(2));
-        encoder.set_target(Bitrate::from_kbps(1_500)).unwrap();
-        let half = Duration::from_millis(500);
-        let at_once = run(&mut encoder, &mut cards, half);
-        assert!(at_once.rate(half) > 1_000_000.0, "{}", at_once.rate(half));
-        let time = Duration::from_secs(2);
-        let taken = run(&mut encoder, &mut cards, time);
-        let part = taken.rate(time) / 1_500_000.0;
-        assert!((0.85..1.1).contains(&part), "{part:.2} of the target");
-        assert_eq!(at_once.keyframes + taken.keyframes, 0);
-    }
-
-    #[test]
-    fn a_keyframe_costs_no_more_than_a_quarter_of_a_second_of_the_target() {
-        for (size, kbps) in [
-            (Size::new(320, 180), 100),
-            (Size::new(320, 180), 200),
-            (SIZE, 500),
-            (Size::new(1280, 720), 2_000),
-        ] {
-            let target = Bitrate::from_kbps(kbps);
-            let mut encoder = Encoder::new(size, 30.0, target).unwrap();
-            let mut cards = Cards::new(size, 30);
-            let first = encoder.encode(&cards.next()).unwrap().unwrap();
-            run(&mut encoder, &mut cards, Duration::from_secs(1));
-            encoder.request_keyframe();
-            let mut asked = (0..30).filter_map(|_| encoder.encode(&cards.next()).unwrap());
-            let asked = asked
-                .find(|encoded| encoded.keyframe)
-                .expect("it was asked for");
-            for keyframe in [first, asked] {
-                let cost = nonstop_rate::DataSize::from_bytes(keyframe.data.len() as u64) / target;
-                assert!(
-                    cost <= Duration::from_millis(250),
-                    "{size} at {target}: {cost:?}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_slower_source_still_spends_its_target() {
-        let mut encoder = Encoder::new(SIZE, 30.0, Bitrate::from_kbps(400)).unwrap();
-        let mut cards = Cards::new(SIZE, 15);
-        encoder.encode(&cards.next()).unwrap();
-        encoder.set_fps(15.0).unwrap();
-        run(&mut encoder, &mut cards, Duration::from_secs(2));
-        let time = Duration::from_secs(4);
-        let part = run(&mut encoder, &mut cards, time).rate(time) / 400_000.0;
-        assert!((0.8..1.15).contains(&part), "{part:.2} of the target");
-    }
-
-    #[test]
-    fn a_picture_of_another_size_is_refused() {
-        let mut encoder = Encoder::new(SIZE, 30.0, Bitrate::from_kbps(400)).unwrap();
-        let other = Cards::new(Size::new(320, 180), 30).next();
-        let refused = encoder.encode(&other);
-        assert!(matches!(refused, Err(EncodeError::WrongSize(..))));
-    }
-}
+#[path = "encoder_tests.rs"]
+mod tests;

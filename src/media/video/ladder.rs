@@ -206,6 +206,14 @@ pub fn most(source: Size, max_size: Size) -> (Size, Bitrate) {
     (size, rung.ceiling)
 }
 
+/// Returns from which bitrate on the largest picture, as in [`most`], holds 30 pictures a second.
+pub fn floor(source: Size, max_size: Size) -> Bitrate {
+    let rung = RUNGS[top_rung(source, max_size)];
+    let pixels = shape(source, rung.size.pixels(), max_size).pixels();
+    let part = pixels as f64 / rung.size.pixels() as f64;
+    rung.floor.scale(part.min(1.0))
+}
+
 /// Returns the smallest size of a rung that fills a picture shown at `shown`, whichever way it
 /// stands; of a rung that is short by a tenth nobody sees it.
 pub fn at_least(shown: Size) -> Size {

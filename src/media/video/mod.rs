@@ -20,6 +20,7 @@ mod pace;
 mod recorder;
 mod renditions;
 pub mod scale;
+pub mod simulcast;
 mod slot;
 pub mod test_card;
 pub mod y4m;

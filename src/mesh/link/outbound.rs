@@ -90,6 +90,7 @@ impl Outbound {
             max_size: config.max_size,
             keyframe_requests: 0,
             active: false,
+            layer: false,
         };
         let member = config.renditions.join(current);
         Ok(Self {

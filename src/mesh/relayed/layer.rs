@@ -54,6 +54,7 @@ impl Layer {
             max_size: size,
             keyframe_requests: 0,
             active: false,
+            layer: true,
         };
         Ok(Self {
             member: renditions.join(current)?,
@@ -136,7 +137,9 @@ impl Layer {
         let timestamp = time_base.picture(picture.captured);
         let marking = Picture {
             independent: picture.keyframe,
-            ..Picture::default()
+            discardable: picture.marking.discardable,
+            base_sync: picture.marking.base_sync,
+            temporal: picture.marking.temporal,
         };
         self.marker.begin(marking);
         let payloads = packetise(&picture.data, MOST_PAYLOAD);

@@ -43,6 +43,15 @@ pub(super) struct Wish {
     pub(super) target: Bitrate,
     /// The largest picture worth sending.
     pub(super) size: Size,
+    /// Whether it is a layer of simulcast.
+    pub(super) layer: bool,
+}
+
+impl Wish {
+    /// Tells whether one encoder can serve both, if their targets agree.
+    fn is_alike(&self, other: &Self) -> bool {
+        (self.size, self.layer) == (other.size, other.layer)
+    }
 }
 
 /// Tells members apart.
@@ -155,7 +164,7 @@ impl Grouping {
             let base = self.places[lowest].wish;
             let with = |member: &&MemberId| {
                 let wish = self.places[*member].wish;
-                wish.size == base.size
+                wish.is_alike(&base)
                     && wish.target >= base.target
                     && wish.target <= base.target.scale(APART)
             };
@@ -245,7 +254,7 @@ fn agree(wishes: impl Iterator<Item = Wish>) -> bool {
     let mut bounds: Option<(Wish, Wish)> = None;
     for wish in wishes {
         let (low, high) = bounds.get_or_insert((wish, wish));
-        if wish.size != low.size {
+        if !wish.is_alike(low) {
             return false;
         }
         if wish.target < low.target {
@@ -310,6 +319,7 @@ mod tests {
         Wish {
             target: Bitrate::from_kbps(kbps),
             size,
+            layer: false,
         }
     }
 

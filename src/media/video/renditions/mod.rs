@@ -63,6 +63,9 @@ pub struct EncodeControl {
     pub keyframe_requests: u64,
     /// Whether to encode at all.
     pub active: bool,
+    /// Whether this is a layer of simulcast: its size stays the largest, whatever the target, and its
+    /// pictures are of two temporal layers.
+    pub layer: bool,
 }
 
 /// What was done for a member so far; every figure counts from its start.
@@ -117,6 +120,11 @@ impl Renditions {
                 members: AtomicU64::new(0),
             }),
         }
+    }
+
+    /// Returns the size of the camera's newest picture, if there is one.
+    pub fn source(&self) -> Option<Size> {
+        self.running.camera.newest().map(|frame| frame.size())
     }
 
     /// Adds a member. Its queue holds [`QUEUE`] pictures; the module says what full means.

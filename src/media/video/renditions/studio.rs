@@ -27,6 +27,7 @@ use crate::{
             ladder::{self, Ladder},
             pace::Pace,
             scale::Scaler,
+            simulcast::Tempo,
         },
     },
 };
@@ -67,6 +68,8 @@ struct Studio {
 struct Rendition {
     worker: Worker,
     ladder: Ladder,
+    /// In place of the ladder, for a layer of simulcast.
+    tempo: Tempo,
     pace: Pace,
     load: Load,
     size: Option<Size>,
@@ -145,7 +148,15 @@ impl Studio {
         let wish = |(seat, control): &Active| {
             let (size, most) = ladder::most(source, control.max_size);
             let target = control.target.min(most);
-            (seat.member, Wish { target, size })
+            let layer = control.layer;
+            (
+                seat.member,
+                Wish {
+                    target,
+                    size,
+                    layer,
+                },
+            )
         };
         let wishes: Vec<_> = active.iter().map(wish).collect();
         let renditions = &self.renditions;
@@ -190,6 +201,7 @@ impl Studio {
         Some(Rendition {
             worker,
             ladder,
+            tempo: Tempo::default(),
             pace: Pace::new(),
             load: Load::default(),
             size: None,
@@ -208,9 +220,9 @@ impl Rendition {
             self.last_keyframe = Some(now);
         }
         if let Some(load) = self.load.add(done.spent, done.fps)
-            && self.ladder.load(load, now)
+            && (self.ladder.load(load, now) | self.tempo.load(load, now))
         {
-            tracing::info!(load, "encoding is too slow here: sending smaller pictures");
+            tracing::info!(load, "encoding is too slow here: sending less");
         }
     }
 
@@ -232,9 +244,11 @@ impl Rendition {
         // A moment of less is no reason for another size.
         let lasting = (members.iter().map(|(_, control)| control.lasting).min())
             .map_or(target, |lasting| lasting.max(target));
-        let choice = self
-            .ladder
-            .choose(lasting, frame.size(), control.max_size, now);
+        let (source, max_size) = (frame.size(), control.max_size);
+        let choice = match control.layer {
+            true => self.tempo.choose(lasting, source, max_size, now),
+            false => self.ladder.choose(lasting, source, max_size, now),
+        };
         let bitrate = choice.bitrate.min(target);
         let Some(due) = self.pace.take(frame.captured(), choice.fps) else {
             return Vec::new();
@@ -265,6 +279,7 @@ impl Rendition {
             captured: frame.captured(),
             target: bitrate,
             fps: due.fps,
+            layered: control.layer,
             keyframe: self.keyframe_due(&takes, now),
             members: takes
                 .iter()

@@ -1,6 +1,6 @@
 //! With real encoders on their threads, and a test card.
 
-use std::thread;
+use std::{collections::BTreeSet, thread};
 
 use super::*;
 use crate::{
@@ -17,6 +17,7 @@ const CONTROL: EncodeControl = EncodeControl {
     max_size: Size::new(1280, 720),
     keyframe_requests: 0,
     active: true,
+    layer: false,
 };
 /// Long enough for the busiest computer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -304,4 +305,54 @@ fn who_asks_for_keyframes_again_and_again_goes_its_own_way() {
     let before = good.figures().keyframes;
     take(&mut [&mut good, &mut needy], 30);
     assert_eq!(good.figures().keyframes, before);
+}
+
+#[test]
+fn the_layers_of_simulcast_keep_their_sizes_and_do_not_disturb_each_other() {
+    let stage = Stage::new();
+    let sizes = super::super::simulcast::sizes(test_card::SIZE, test_card::SIZE);
+    // Far too little for the larger ones: they come less often, and no smaller.
+    let control = |size: &Size| EncodeControl {
+        target: Bitrate::from_kbps(180),
+        max_size: *size,
+        layer: true,
+        ..CONTROL
+    };
+    let mut layers: Vec<Member> = sizes.iter().map(|size| stage.join(control(size))).collect();
+    let mut link = stage.join(SMALL);
+    let [small, middle, large] = &mut layers[..] else {
+        panic!("three layers: {sizes:?}");
+    };
+    let taken = take(&mut [small, middle, large, &mut link], 15);
+    for (pictures, size) in taken.iter().zip(&sizes) {
+        assert!(pictures.iter().all(|picture| picture.size == *size));
+        assert!(pictures[0].keyframe);
+        let keyframes = pictures.iter().filter(|picture| picture.keyframe).count();
+        assert_eq!(keyframes, 1, "{size}");
+        let upper = pictures
+            .iter()
+            .filter(|picture| picture.marking.discardable);
+        assert!((5..=8).contains(&upper.count()), "{size}");
+    }
+    // The link wants the same size as the small layer, but no temporal layers.
+    assert!(taken[3].iter().all(|picture| picture.marking.temporal == 0));
+    let encoders: BTreeSet<u64> = taken.iter().map(|pictures| pictures[0].encoder).collect();
+    assert_eq!(encoders.len(), 4);
+    // A keyframe of one layer is a keyframe of that layer only.
+    let before: Vec<u64> = layers
+        .iter()
+        .map(|layer| layer.figures().keyframes)
+        .collect();
+    layers[1].control.set(EncodeControl {
+        keyframe_requests: 1,
+        ..control(&sizes[1])
+    });
+    wait_until("the keyframe", || {
+        for layer in &mut layers {
+            while layer.pictures.try_recv().is_ok() {}
+        }
+        layers[1].figures().keyframes > before[1]
+    });
+    assert_eq!(layers[0].figures().keyframes, before[0]);
+    assert_eq!(layers[2].figures().keyframes, before[2]);
 }

@@ -30,6 +30,8 @@ pub(super) struct Job {
     pub(super) captured: Instant,
     pub(super) target: Bitrate,
     pub(super) fps: f32,
+    /// Whether in two temporal layers.
+    pub(super) layered: bool,
     pub(super) keyframe: bool,
     /// Who gets it, and how many requests for a keyframe each has made.
     pub(super) members: Vec<(Arc<Seat>, u64)>,
@@ -123,6 +125,7 @@ fn run(number: u64, jobs: &Receiver<Job>, told: &SyncSender<Done>) {
                 let picture = EncodedVideo {
                     data: encoded.data,
                     keyframe,
+                    marking: encoded.marking,
                     size,
                     captured: job.captured,
                     encode_time: spent,
@@ -155,11 +158,16 @@ fn encode(
     job: &Job,
 ) -> Result<Option<crate::media::video::encoder::Encoded>, EncodeError> {
     let size = job.frame.size();
-    let encoder = match slot.take_if(|encoder| encoder.size() == size) {
+    let fits =
+        |encoder: &mut Encoder| (encoder.size(), encoder.is_layered()) == (size, job.layered);
+    let encoder = match slot.take_if(fits) {
         Some(encoder) => slot.insert(encoder),
         None => {
             tracing::debug!(%size, fps = job.fps, target = %job.target, "new encoder");
-            slot.insert(Encoder::new(size, job.fps, job.target)?)
+            slot.insert(match job.layered {
+                true => Encoder::layered(size, job.fps, job.target)?,
+                false => Encoder::new(size, job.fps, job.target)?,
+            })
         }
     };
     encoder.set_target(job.target)?;
