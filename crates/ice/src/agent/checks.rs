@@ -132,7 +132,7 @@ impl Agent {
             return last + pair.patience();
         }
         if selected {
-            let another = self.standby.is_some();
+            let another = self.standby.is_some() && !self.idle;
             let quiet = pair.heard.map_or(last, |heard| heard.max(last)) + QUIET;
             return if another {
                 quiet.min(last + SELECTED)
@@ -143,7 +143,7 @@ impl Agent {
         let better = self.selected().is_some_and(|path| pair.way < path.way);
         last + if better || pair.length().is_none() {
             MEASURED
-        } else if self.is_standby(pair) {
+        } else if self.is_standby(pair) && !self.idle {
             STANDBY
         } else {
             OTHERS

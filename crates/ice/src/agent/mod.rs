@@ -110,6 +110,8 @@ pub struct Agent {
     standby: Option<(u32, Path)>,
     length_hold: Duration,
     reconsider: Option<Instant>,
+    /// Whether nothing is sent: then paths are checked as seldom as keeps them.
+    idle: bool,
     // The watch over the selected path.
     suspect: Option<Instant>,
     foreign: Option<(u32, u32)>,
@@ -147,6 +149,7 @@ impl Agent {
             standby: None,
             length_hold: choice::LENGTH_HOLD,
             reconsider: None,
+            idle: false,
             suspect: None,
             foreign: None,
             wake: None,
@@ -170,6 +173,14 @@ impl Agent {
     pub fn set_controlling(&mut self, controlling: bool) {
         self.config.controlling = controlling;
         self.weigh();
+    }
+
+    /// Sets whether nothing is sent for now: then the selected path is checked once a second, and the
+    /// others as often as routers need to remember them, for nobody notices that one is lost.
+    pub fn set_idle(&mut self, now: Instant, idle: bool) {
+        if std::mem::replace(&mut self.idle, idle) != idle {
+            self.settle(now);
+        }
     }
 
     /// Takes a candidate of ours, whose packets leave at `base`. Several may share a base (an

@@ -3,6 +3,7 @@
 mod connect;
 mod failover;
 mod hostile;
+mod lite;
 mod network;
 mod restart;
 mod world;
