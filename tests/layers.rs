@@ -35,7 +35,10 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         folder: "src/mesh",
-        except: &["src/mesh/paths/relay/tests/own_server.rs"],
+        except: &[
+            "src/mesh/paths/relay/tests/own_server.rs",
+            "src/mesh/relayed/tests/mod.rs",
+        ],
         forbidden: &[
             "crate::call",
             "crate::ui",

@@ -103,6 +103,12 @@ impl Paths {
         Wire::new(&self.switch, self.orders.clone(), self.policy, tell)
     }
 
+    /// Returns how many packets left the sockets that there are.
+    #[cfg(test)]
+    pub(crate) fn sent(&self) -> u64 {
+        self.switch.sent()
+    }
+
     /// Returns the counter of changes of this computer's network.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()

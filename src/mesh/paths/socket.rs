@@ -33,6 +33,8 @@ pub(super) struct UdpBase {
     /// The same socket for sending: not through tokio, which knows it as ready only after a first
     /// look. It does not wait: what does not fit is lost, like on the network.
     sender: std::net::UdpSocket,
+    #[cfg(test)]
+    sent: std::sync::atomic::AtomicU64,
     _reader: JoinSet<()>,
 }
 
@@ -66,6 +68,8 @@ impl UdpBase {
             interface,
             local,
             sender,
+            #[cfg(test)]
+            sent: std::sync::atomic::AtomicU64::new(0),
             _reader: reader,
         })
     }
@@ -84,8 +88,16 @@ impl UdpBase {
         }
     }
 
+    /// Returns how many datagrams were sent.
+    #[cfg(test)]
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Sends a datagram; returns whether the system took it.
     pub(super) fn send(&self, to: SocketAddr, packet: &[u8]) -> bool {
+        #[cfg(test)]
+        self.sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         match self.sender.send_to(packet, to) {
             Ok(_) => true,
             Err(error) => {

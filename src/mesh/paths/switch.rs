@@ -174,6 +174,16 @@ impl Switch {
         lock(&self.candidates).clone()
     }
 
+    #[cfg(test)]
+    pub(super) fn sent(&self) -> u64 {
+        let outlets = read(&self.outlets);
+        let sockets = outlets.values().filter_map(|outlet| match outlet {
+            Outlet::Socket(socket) => Some(socket.sent()),
+            Outlet::Relay { .. } => None,
+        });
+        sockets.sum()
+    }
+
     pub(super) fn ends(&self) -> Vec<Arc<End>> {
         read(&self.ends).clone()
     }

@@ -242,6 +242,11 @@ impl Wire {
         let _ = self.orders.try_send(Order::Doubt);
     }
 
+    /// Whether nothing is sent for now: then paths are checked as seldom as keeps them.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.act(|agent| agent.set_idle(clock::now(), idle));
+    }
+
     /// Checks all paths again, now.
     pub(crate) fn recheck(&self) {
         self.act(|agent| agent.recheck(clock::now()));

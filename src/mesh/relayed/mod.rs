@@ -21,6 +21,8 @@ mod people;
 mod person;
 mod publishing;
 mod task;
+#[cfg(test)]
+mod tests;
 mod wishes;
 
 use std::{sync::Arc, time::Duration};
@@ -160,7 +162,8 @@ pub enum RelayedEvent {
         /// The figures; what is sent is that of our publication.
         stats: Box<LinkStats>,
     },
-    /// Figures of what we publish, once a second while somebody wants it.
+    /// Figures of what we publish, once a second while somebody wants it, and once when nobody does any
+    /// more.
     Uplink(UplinkStats),
 }
 

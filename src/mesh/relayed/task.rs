@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use nonstop_rate::Limits;
+use nonstop_rate::{Bitrate, Limits};
 use nonstop_wire::{ClientMessage, RelayOpened, ServerMessage};
 use tokio::sync::{Notify, mpsc};
 
@@ -64,6 +64,10 @@ pub(super) struct Task {
     figures: Figures,
     clock: NtpClock,
     round_trip: Option<Duration>,
+    /// Whether the paths believe that nothing flows.
+    told_idle: bool,
+    /// Whether the mesh believes that something is sent.
+    told_active: bool,
     next_report: Instant,
     next_stats: Instant,
     next_steer: Instant,
@@ -107,6 +111,8 @@ impl Task {
             figures: Figures::new(now),
             clock: NtpClock::new(now, unix),
             round_trip: None,
+            told_idle: false,
+            told_active: false,
             next_report: now,
             next_stats: now + STATS_INTERVAL,
             next_steer: now,
@@ -220,6 +226,10 @@ impl Task {
                 Ask::Again(ssrc, missing) => peer.sound.request_again(ssrc, &missing).await,
                 Ask::Keyframe(ssrc) => peer.sound.request_keyframe(ssrc).await,
             }
+        }
+        let idle = !self.publishing.active() && self.people.is_empty();
+        if std::mem::replace(&mut self.told_idle, idle) != idle {
+            peer.wire().set_idle(idle);
         }
         if self.next_steer <= now || self.publishing.poll_timeout().is_some_and(|due| due <= now) {
             self.next_steer = now + STEER_INTERVAL;
@@ -365,6 +375,7 @@ impl Task {
         self.publishing.restart(clock::now());
         self.people.restart();
         self.round_trip = None;
+        self.told_idle = false;
         if let Some(Step::Lose(why, up)) = step {
             tracing::debug!(?why, up, "the connection to the relay is lost");
             if up {
@@ -476,7 +487,11 @@ impl Task {
         if self.untold.len() >= MOST_EVENTS / 2 {
             return;
         }
-        if self.publishing.active() {
+        let active = self.publishing.active();
+        let silent = stats.video_sent.unwrap_or_default() + stats.audio_sent.unwrap_or_default()
+            == Bitrate::ZERO;
+        if active || self.told_active {
+            self.told_active = active || !silent;
             let (sent, offered, paused) = self.publishing.state();
             self.untold.push_back(RelayedEvent::Uplink(UplinkStats {
                 estimate: flow.estimate(),
