@@ -103,6 +103,16 @@ impl Paths {
         Wire::new(&self.switch, self.orders.clone(), self.policy, tell)
     }
 
+    /// Makes the end of a connection to the meeting server's house, which knows this computer's
+    /// address already: it need not be hidden.
+    pub(crate) fn wire_to_house(&self, tell: impl Fn(PathEvent) + Send + Sync + 'static) -> Wire {
+        let policy = Policy {
+            hide_address: false,
+            ..self.policy
+        };
+        Wire::new(&self.switch, self.orders.clone(), policy, tell)
+    }
+
     /// Returns how many packets left the sockets that there are.
     #[cfg(test)]
     pub(crate) fn sent(&self) -> u64 {

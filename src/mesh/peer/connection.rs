@@ -42,9 +42,11 @@ const STAND_IN_CHECKS: Duration = Duration::from_secs(30);
 /// sent again is late by design (the default of 64 drops most of them).
 const REPLAY_WINDOW: usize = 4096;
 
-/// Starts a connection's task. Nothing is sent yet.
+/// Starts a connection's task, `to_house` where the meeting server's house is at the other end. Nothing
+/// is sent yet.
 pub(super) async fn build(
     paths: &Paths,
+    to_house: bool,
     events: mpsc::Sender<PeerEvent>,
     media: MediaEngine,
     registry: Registry,
@@ -61,7 +63,11 @@ pub(super) async fn build(
         .with_ice_timeouts(Some(FOR_EVER), Some(FOR_EVER), Some(STAND_IN_CHECKS))
         .build();
     let tell = events.clone();
-    let wire = paths.wire(move |event| pass(&tell, PeerEvent::Path(event)));
+    let tell = move |event| pass(&tell, PeerEvent::Path(event));
+    let wire = match to_house {
+        true => paths.wire_to_house(tell),
+        false => paths.wire(tell),
+    };
     let gate = Arc::new(Gate::new(wire, events.clone()));
     let builder = PeerConnectionBuilder::new()
         .with_configuration(RTCConfigurationBuilder::new().build())

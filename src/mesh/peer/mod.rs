@@ -130,7 +130,7 @@ impl Peer {
             .with(Slot::from(12_500), tap::Tap::new(config.received));
         let media = codecs::media_engine(false)?;
         let (connection, gate) =
-            connection::build(&config.paths, config.events, media, registry).await?;
+            connection::build(&config.paths, false, config.events, media, registry).await?;
         let (sound, pictures) = (RtpCodecKind::Audio, RtpCodecKind::Video);
         let ssrc = streams::random()?;
         let audio = Stream::add(connection.as_ref(), sound, codecs::audio(), ssrc).await?;

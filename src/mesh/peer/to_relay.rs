@@ -86,7 +86,7 @@ impl RelayPeer {
             .with(Slot::from(12_500), RelayTap::new(config.received));
         let media = codecs::media_engine(true)?;
         let (connection, gate) =
-            connection::build(&config.paths, config.events, media, registry).await?;
+            connection::build(&config.paths, true, config.events, media, registry).await?;
         let (sound, pictures) = (RtpCodecKind::Audio, RtpCodecKind::Video);
         let to = connection.as_ref();
         let sound = Stream::add(to, sound, codecs::audio(), streams::random()?).await?;

@@ -39,6 +39,10 @@ pub(super) struct People {
     streams: HashMap<u32, (ParticipantId, Stream)>,
     taken: HashMap<ParticipantId, Person>,
     wishes: Wishes,
+    /// Whether what is wanted may be another than the server was told.
+    changed: bool,
+    /// When somebody has something to do by time passing; looked at again where packets came.
+    due: Option<Instant>,
     /// What comes straight from the others.
     arriving: Option<Bitrate>,
     round_trip: Option<Duration>,
@@ -53,6 +57,8 @@ impl People {
             streams: HashMap::new(),
             taken: HashMap::new(),
             wishes: Wishes::default(),
+            changed: true,
+            due: None,
             arriving: None,
             round_trip: None,
             wake,
@@ -63,7 +69,7 @@ impl People {
     pub(super) fn restart(&mut self) {
         self.published.clear();
         self.streams.clear();
-        self.wishes.forget();
+        self.tell_again();
         self.round_trip = None;
         for person in self.taken.values_mut() {
             person.restart(None);
@@ -73,6 +79,7 @@ impl People {
     /// The server may not know what it was told.
     pub(super) fn tell_again(&mut self) {
         self.wishes.forget();
+        self.changed = true;
     }
 
     /// Tells whether somebody is taken in.
@@ -81,8 +88,10 @@ impl People {
     }
 
     /// Takes in whom to take in, in place of what was said before.
-    pub(super) fn set_takes(&mut self, intake: Intake) {
+    pub(super) fn set_takes(&mut self, intake: Intake, now: Instant) {
         let Intake { takes, arriving } = intake;
+        self.changed = true;
+        self.due = Some(now);
         self.arriving = arriving;
         for (id, person) in &mut self.taken {
             if !takes.iter().any(|take| take.id == *id) {
@@ -110,6 +119,7 @@ impl People {
         if old == Some(&new) || old.is_none() && self.published.len() >= MAX_PARTICIPANTS {
             return None;
         }
+        self.changed = true;
         let numbers = |it: &Published| (it.sound_ssrc, it.pictures_ssrc, it.repair_ssrc);
         if old.is_some_and(|old| numbers(old) != numbers(&new))
             && let Some(person) = self.taken.get_mut(&id)
@@ -138,6 +148,7 @@ impl People {
     /// Somebody publishes nothing any more.
     pub(super) fn handle_unpublished(&mut self, id: ParticipantId) -> Option<RelayedEvent> {
         self.published.remove(&id)?;
+        self.changed = true;
         self.streams.retain(|_, (of, _)| *of != id);
         Some(RelayedEvent::Unpublished { id })
     }
@@ -185,8 +196,10 @@ impl People {
                     person.handle_picture(packet, &self.wake, now);
                 }
             }
-            _ => {}
+            _ => return None,
         }
+        let due = person.poll_timeout(now);
+        self.due = [self.due, due].into_iter().flatten().min();
         None
     }
 
@@ -208,7 +221,8 @@ impl People {
     }
 
     /// Returns who was decoded for the first time since they are taken in.
-    pub(super) fn handle_decoders(&mut self) -> Vec<RelayedEvent> {
+    pub(super) fn handle_decoders(&mut self, now: Instant) -> Vec<RelayedEvent> {
+        self.due = Some(now);
         let people = self.taken.iter_mut();
         people
             .filter_map(|(id, person)| {
@@ -220,25 +234,31 @@ impl People {
 
     /// Does what is due; returns what is to be asked of the relay.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<Ask> {
+        if self.due.is_none_or(|due| now < due) {
+            return Vec::new();
+        }
         let asked = (self.taken.values_mut()).flat_map(|person| person.handle_timeout(now));
         let asked = asked.flatten().collect();
         self.taken.retain(|_, person| !person.is_over(now));
+        let people = self.taken.values();
+        self.due = people.filter_map(|person| person.poll_timeout(now)).min();
         asked
     }
 
     /// Returns what the server is to be told.
     pub(super) fn due(&mut self, now: Instant) -> Option<ClientMessage> {
+        let again = self.wishes.poll_timeout().is_some_and(|at| at <= now);
+        if !std::mem::take(&mut self.changed) && !again {
+            return None;
+        }
         let wanted = self.wanted();
         self.wishes.due(&wanted, now).map(ClientMessage::Watch)
     }
 
     /// Returns when something is due by time passing.
-    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let people = self.taken.values();
-        people
-            .filter_map(|person| person.poll_timeout(now))
-            .chain(self.wishes.poll_timeout())
-            .min()
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let due = [self.due, self.wishes.poll_timeout()];
+        due.into_iter().flatten().min()
     }
 
     /// Returns everybody's figures; `connection` has those that they share.
@@ -287,6 +307,188 @@ impl People {
             deaf_to,
             deaf,
             arriving: self.arriving,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use nonstop_wire::Watch;
+
+    use super::*;
+    use crate::{
+        clock,
+        media::{
+            AudioSink, AudioSource,
+            audio::{Audio, AudioConfig, Processing},
+            video::PictureSlot,
+        },
+        mesh::relayed::Take,
+    };
+
+    const SOUND: u8 = 111;
+    const PICTURES: u8 = 102;
+    const REPAIR: u8 = 103;
+
+    fn published(id: u64) -> Published {
+        let base = id as u32 * 10;
+        Published {
+            participant: ParticipantId::from_bits(id),
+            sound: true,
+            pictures: true,
+            preferred: false,
+            sound_ssrc: base,
+            pictures_ssrc: base + 1,
+            repair_ssrc: base + 2,
+        }
+    }
+
+    struct Scene {
+        people: People,
+        audio: Audio,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Self {
+                people: People::new(Arc::new(Notify::new())),
+                audio: Audio::start(AudioConfig {
+                    microphone: AudioSource::None,
+                    speaker: AudioSink::None,
+                    processing: Processing::default(),
+                }),
+                now: clock::now(),
+            }
+        }
+
+        fn take(&mut self, ids: &[u64]) {
+            let take = |id: &u64| Take {
+                id: ParticipantId::from_bits(*id),
+                size: Size::new(320, 180),
+                sound: true,
+                picture: PictureSlot::new(None),
+                voice: Arc::new(self.audio.add_voice(None)),
+            };
+            let takes = ids.iter().map(take).collect();
+            let arriving = None;
+            self.people.set_takes(Intake { takes, arriving }, self.now);
+        }
+
+        fn push(&mut self, payload_type: u8, ssrc: u32, sequence: u16, payload: &'static [u8]) {
+            let packet = RtpIn {
+                sequence,
+                timestamp: 7,
+                marker: false,
+                ssrc,
+                payload: Bytes::from_static(payload),
+                arrived: self.now,
+            };
+            self.people.handle_packet(payload_type, packet, self.now);
+        }
+
+        /// Returns how many packets of pictures and bytes of sound came of somebody.
+        fn count(&self, id: u64) -> (u64, u64) {
+            let person = self.people.taken.get(&ParticipantId::from_bits(id));
+            let received = person.expect("they are taken in").count();
+            (received.packets.received, received.audio_bytes)
+        }
+
+        fn watch(&mut self) -> Watch {
+            self.now += Duration::from_secs(2);
+            match self.people.due(self.now) {
+                Some(ClientMessage::Watch(watch)) => watch,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_announced_or_wants_is_dropped() {
+        let mut scene = Scene::new();
+        scene.take(&[1]);
+        scene.push(PICTURES, 11, 1, &[0x41, 1]);
+        scene.people.handle_published(published(1));
+        scene.people.handle_published(published(2));
+        scene.push(PICTURES, 99, 1, &[0x41, 1]);
+        scene.push(PICTURES, 10, 1, &[0x41, 1]);
+        scene.push(SOUND, 11, 1, &[0x41, 1]);
+        scene.push(PICTURES, 21, 1, &[0x41, 1]);
+        assert_eq!(scene.count(1), (0, 0));
+        scene.push(PICTURES, 11, 1, &[0x41, 1]);
+        scene.push(SOUND, 10, 1, &[1, 2, 3]);
+        assert_eq!(scene.count(1), (1, 3));
+        let id = ParticipantId::from_bits(1);
+        assert!(scene.people.handle_unpublished(id).is_some());
+        scene.push(SOUND, 10, 2, &[1, 2, 3]);
+        assert_eq!(scene.count(1), (1, 3));
+    }
+
+    #[test]
+    fn what_is_sent_again_takes_its_place_and_padding_takes_none() {
+        let mut scene = Scene::new();
+        scene.take(&[1]);
+        scene.people.handle_published(published(1));
+        for number in [1, 3] {
+            scene.push(PICTURES, 11, number, &[0x41, 1]);
+        }
+        for padding in [&[][..], &[0], &[0, 2]] {
+            scene.push(REPAIR, 12, 5, padding);
+        }
+        assert_eq!(scene.count(1).0, 2);
+        scene.now += Duration::from_millis(20);
+        let asked = scene.people.handle_timeout(scene.now);
+        assert_eq!(asked, [Ask::Again(11, vec![2])]);
+        scene.push(REPAIR, 12, 6, &[0, 2, 0x41, 1]);
+        assert_eq!(scene.count(1).0, 3);
+        scene.now += Duration::from_millis(50);
+        assert_eq!(scene.people.handle_timeout(scene.now), []);
+    }
+
+    #[test]
+    fn the_server_is_told_whom_we_see_and_do_not_hear() {
+        let mut scene = Scene::new();
+        assert!(scene.watch().deaf);
+        for id in 1..=3 {
+            assert!(scene.people.handle_published(published(id)).is_some());
+            assert!(scene.people.handle_published(published(id)).is_none());
+        }
+        scene.take(&[2]);
+        let watch = scene.watch();
+        assert!(!watch.deaf);
+        assert_eq!(watch.deaf_to, [1, 3].map(ParticipantId::from_bits));
+        let watched: Vec<_> = watch.pictures.iter().map(|it| it.participant).collect();
+        assert_eq!(watched, [ParticipantId::from_bits(2)]);
+        assert!(scene.people.due(scene.now).is_none());
+        scene.take(&[]);
+        assert!(scene.watch().deaf);
+    }
+
+    #[test]
+    fn a_server_that_names_too_many_fills_no_memory() {
+        let mut scene = Scene::new();
+        for id in 0..10_000 {
+            scene.people.handle_published(published(id));
+        }
+        assert_eq!(scene.people.published.len(), MAX_PARTICIPANTS);
+        assert!(scene.people.streams.len() <= 3 * MAX_PARTICIPANTS);
+    }
+
+    #[test]
+    fn who_is_taken_in_no_more_is_forgotten_after_a_while() {
+        let mut scene = Scene::new();
+        scene.people.handle_published(published(1));
+        scene.take(&[1]);
+        scene.push(PICTURES, 11, 1, &[0x41, 1]);
+        scene.take(&[]);
+        let mut looks = 0;
+        while !scene.people.is_empty() {
+            scene.people.handle_timeout(scene.now);
+            looks += 1;
+            assert!(looks < 10, "it comes to an end");
+            let next = scene.people.due.unwrap_or(scene.now);
+            scene.now = next.max(scene.now + Duration::from_millis(1));
         }
     }
 }

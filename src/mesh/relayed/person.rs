@@ -185,10 +185,7 @@ impl Person {
             return [None, None];
         }
         let again = self.inbound.ask(now);
-        let flowing = self
-            .picture_came
-            .is_some_and(|at| now.saturating_duration_since(at) < FLOWING);
-        let keyframe = match flowing {
+        let keyframe = match self.flows(now) {
             true => self.inbound.ask_keyframe(now),
             false => None,
         };
@@ -201,11 +198,8 @@ impl Person {
     /// Returns when [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let ends = self.unwanted_since.map(|since| since + AFTERLIFE);
-        self.decoder.as_ref()?;
-        let flows = self
-            .picture_came
-            .is_some_and(|at| now.saturating_duration_since(at) < FLOWING);
-        let inbound = self.inbound.poll_timeout().filter(|_| flows);
+        let asks = self.flows(now) && !is_nothing(self.take.size) && self.decoder.is_some();
+        let inbound = self.inbound.poll_timeout().filter(|_| asks);
         [ends, inbound].into_iter().flatten().min()
     }
 
@@ -226,6 +220,11 @@ impl Person {
             decode: decode.unwrap_or_default(),
             picture: self.take.picture.stats().newest().unwrap_or_default(),
         }
+    }
+
+    fn flows(&self, now: Instant) -> bool {
+        let fresh = |at| now.saturating_duration_since(at) < FLOWING;
+        self.picture_came.is_some_and(fresh)
     }
 
     fn decoded(&self) -> u64 {

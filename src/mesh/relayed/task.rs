@@ -202,7 +202,7 @@ impl Task {
             active.then_some(self.next_steer),
             (active && !room).then_some(now + ROOM_INTERVAL),
             self.publishing.poll_timeout().filter(|_| active),
-            self.people.poll_timeout(now).filter(|_| busy),
+            self.people.poll_timeout().filter(|_| busy),
         ];
         due.into_iter()
             .flatten()
@@ -450,13 +450,14 @@ impl Task {
     }
 
     fn handle_wake(&mut self) {
+        let now = clock::now();
         if let Some(offer) = self.offer.take_new() {
             self.publishing.set_offer(offer);
         }
         if let Some(takes) = self.takes.take_new() {
-            self.people.set_takes(takes);
+            self.people.set_takes(takes, now);
         }
-        let news = self.people.handle_decoders();
+        let news = self.people.handle_decoders(now);
         self.untold.extend(news);
     }
 

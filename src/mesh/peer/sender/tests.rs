@@ -11,6 +11,7 @@ use super::*;
 use crate::{clock, mesh::peer::feedback};
 
 const VIDEO: u32 = 11;
+const LARGER: u32 = 12;
 const SOUND: u32 = 22;
 const NUMBER: u8 = 3;
 const KEYFRAME: &[u8] = &[0x67; 1_000];
@@ -43,8 +44,12 @@ impl Scene {
         };
         // No more is wanted: there is nothing to probe for.
         flow.set_wanted(start);
-        let mut sender = Sender::new(limits, Arc::clone(&flow), vec![VIDEO]);
-        for (ssrc, mime) in [(VIDEO, codecs::H264), (SOUND, codecs::OPUS)] {
+        let mut sender = Sender::new(limits, Arc::clone(&flow), vec![VIDEO, LARGER]);
+        for (ssrc, mime) in [
+            (VIDEO, codecs::H264),
+            (LARGER, codecs::H264),
+            (SOUND, codecs::OPUS),
+        ] {
             sender.bind_local_stream(&StreamInfo {
                 ssrc,
                 mime_type: mime.to_owned(),
@@ -208,6 +213,52 @@ fn padding_takes_its_place_in_the_stream_and_is_small_when_asked_for_again() {
         .collect();
     assert_eq!(again, expected);
     assert!((1_000..1_200).contains(&scene.flow.retransmitted()));
+}
+
+#[test]
+fn each_layer_has_its_own_numbers_and_is_sent_again_from_its_own_packets() {
+    let mut scene = Scene::new(Bitrate::from_kbps(2_000));
+    for timestamp in 0..3 {
+        scene.send(
+            VIDEO,
+            timestamp,
+            if timestamp == 0 { KEYFRAME } else { DELTA },
+        );
+        scene.send(
+            LARGER,
+            timestamp,
+            if timestamp == 0 { KEYFRAME } else { DELTA },
+        );
+    }
+    let left = scene.run(Duration::from_millis(100));
+    for ssrc in [VIDEO, LARGER] {
+        let numbers = left
+            .iter()
+            .filter(|it| it.ssrc == ssrc)
+            .map(|it| it.sequence);
+        assert_eq!(numbers.collect::<Vec<_>>(), [500, 501, 502]);
+    }
+    scene.hear(TransportLayerNack {
+        sender_ssrc: 1,
+        media_ssrc: LARGER,
+        nacks: nack_pairs_from_sequence_numbers(&[501]),
+    });
+    let again = scene.run(Duration::from_millis(50));
+    let again: Vec<_> = again.iter().map(|it| (it.ssrc, it.sequence)).collect();
+    assert_eq!(again, [(LARGER, 501)]);
+}
+
+#[test]
+fn a_layer_that_is_dropped_asks_for_its_own_keyframe() {
+    let mut scene = Scene::new(Bitrate::from_kbps(80));
+    scene.send(VIDEO, 0, KEYFRAME);
+    for timestamp in 0..40 {
+        scene.send(LARGER, timestamp, DELTA);
+    }
+    scene.run(Duration::from_millis(400));
+    assert!(scene.flow.layer_needs_keyframe(1));
+    assert!(!scene.flow.layer_needs_keyframe(0) && !scene.flow.needs_keyframe());
+    assert!(!scene.flow.layer_needs_keyframe(7));
 }
 
 #[test]
