@@ -284,7 +284,7 @@ mod tests {
             );
         }
         assert!(parse(&["call"]).is_err());
-        assert!(parse(&["demo", "--people", "6"]).is_err());
+        assert!(parse(&["demo", "--people", "13"]).is_err());
         assert!(parse(&["devices", "--yaml"]).is_err());
     }
 

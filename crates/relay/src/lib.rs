@@ -17,6 +17,8 @@ mod room;
 mod sound;
 mod speakers;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod topology;
 mod window;
 

@@ -136,10 +136,9 @@ mod tests {
     }
 
     impl Hall {
-        #[expect(clippy::disallowed_methods, reason = "a test begins at some time")]
         fn new(people: usize) -> Self {
             Self {
-                now: Instant::now(),
+                now: crate::testing::start(),
                 loudest: Loudest::new(6),
                 people: (0..people).map(|_| Loudness::default()).collect(),
             }

@@ -151,10 +151,9 @@ mod tests {
     }
 
     impl Talk {
-        #[expect(clippy::disallowed_methods, reason = "a test begins at some time")]
         fn new(people: usize) -> Self {
             Self {
-                now: Instant::now(),
+                now: crate::testing::start(),
                 speakers: Speakers::default(),
                 people: (0..people).map(|_| Activity::default()).collect(),
                 told: 0,
