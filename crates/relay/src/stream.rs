@@ -332,3 +332,6 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
