@@ -29,6 +29,9 @@ use crate::{
 
 /// How wide the panel is beside the people.
 const WIDTH: f32 = 372.0;
+/// With more people than this, figures are folded away until they are asked for: graphs of two hundred
+/// would be slow to paint, and nobody reads them.
+const UNFOLDED: usize = 9;
 /// Beside the panel there must be this much left for the people; else it lies over them.
 const LEAST_STAGE: f32 = 480.0;
 
@@ -36,7 +39,8 @@ const LEAST_STAGE: f32 = 480.0;
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
     open: bool,
-    folded: HashSet<u64>,
+    /// Those who are folded where the others are not, or the other way round.
+    turned: HashSet<u64>,
     sought: Option<u64>,
 }
 
@@ -44,7 +48,6 @@ impl Diagnostics {
     /// Opens the panel at that person.
     pub(super) fn show(&mut self, participant: u64) {
         self.open = true;
-        self.folded.remove(&participant);
         self.sought = Some(participant);
     }
 
@@ -56,6 +59,18 @@ impl Diagnostics {
     /// Tells whether it is open.
     pub(super) fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// Tells whether somebody's figures are folded away, among so many people.
+    fn folded(&self, participant: u64, people: usize) -> bool {
+        (people > UNFOLDED) != self.turned.contains(&participant)
+    }
+
+    /// Folds somebody's figures away, or shows them.
+    fn turn(&mut self, participant: u64) {
+        if !self.turned.remove(&participant) {
+            self.turned.insert(participant);
+        }
     }
 }
 
@@ -152,15 +167,19 @@ fn turn_pages(ui: &Ui, page: f32) {
 }
 
 fn person_ui(ui: &mut Ui, state: &mut Diagnostics, call: &CallView, participant: &Participant) {
-    let head = head_ui(ui, participant, state.folded.contains(&participant.id));
-    if state.sought == Some(participant.id) {
+    let (id, people) = (participant.id, call.participants.len());
+    if state.sought == Some(id) && state.folded(id, people) {
+        state.turn(id);
+    }
+    let head = head_ui(ui, participant, state.folded(id, people));
+    if state.sought == Some(id) {
         state.sought = None;
         head.scroll_to_me(Some(Align::Min));
     }
-    if head.clicked() && !state.folded.remove(&participant.id) {
-        state.folded.insert(participant.id);
+    if head.clicked() {
+        state.turn(id);
     }
-    if state.folded.contains(&participant.id) {
+    if state.folded(id, people) {
         return;
     }
     let newest = participant.history.newest();

@@ -269,3 +269,21 @@ fn the_line_about_the_relay_stays_when_the_bars_go() {
     window.pass(Duration::from_secs(10));
     assert!(window.has("This call goes through the meeting server: encrypted on the way to it and from it, not from end to end"));
 }
+
+#[test]
+fn the_figures_of_a_crowd_are_folded_until_they_are_asked_for() {
+    let mut view = crowd(60);
+    let minute = minute();
+    change(&mut view, |person| person.history = minute.clone());
+    let mut window = Window::open(view);
+    window.press(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::D);
+    let graphs = |window: &Window| window.harness.query_all_by_role(Role::Image).count();
+    assert_eq!(graphs(&window), 0);
+    window.click("Guest 2: Good");
+    assert_eq!(graphs(&window), 3);
+    window.press(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::D);
+    window.click("Connection to Guest 30: good");
+    window.click("Show the figures of Guest 30");
+    assert!(graphs(&window) >= 3);
+    assert!(window.has("Guest 30: Good"));
+}
