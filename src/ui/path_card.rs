@@ -15,6 +15,16 @@ use super::{
 };
 use crate::call::{Participant, Protection, Quality, Stage};
 
+/// A tile narrower than this has little room for marks, in points.
+const SMALL: f32 = 240.0;
+/// A tile narrower than this has room for one mark.
+const TINY: f32 = 160.0;
+
+/// Tells whether a tile that wide has room only for what matters most.
+pub(super) fn is_small(wide: f32) -> bool {
+    wide < SMALL
+}
+
 /// How what comes from somebody travels, as its mark shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
@@ -46,28 +56,33 @@ impl Way {
     }
 }
 
-/// Shows the mark with its lower right corner near `corner`: reduced to what matters on a small
-/// tile. Returns the place it takes, and whether the figures of this connection are asked for.
+/// Shows the mark with its lower right corner near `corner`, reduced to what matters on a tile that
+/// is only `wide` points wide. Returns the place it takes, and whether the figures of this connection are asked for.
 pub(super) fn mark_ui(
     ui: &mut Ui,
     corner: Pos2,
     participant: &Participant,
-    small: bool,
+    wide: f32,
 ) -> (Rect, bool) {
+    let (small, tiny) = (is_small(wide), wide < TINY);
     let connected = participant.stage == Stage::Connected;
     let way = Way::of(participant);
     let quality = participant.quality;
     if !connected || (quality == Quality::Unknown && way.is_none()) {
         return (Rect::from_min_max(corner, corner), false);
     }
-    // A connection that is fine needs no bars where there is little room.
-    let bars = !small || matches!(quality, Quality::Fair | Quality::Poor) || way.is_none();
+    // A connection that is fine needs no bars where there is little room; where there is hardly
+    // any, only what is worth most is shown.
+    let weak = matches!(quality, Quality::Fair | Quality::Poor);
+    let server = way == Some(Way::Server);
+    let bars = !small || way.is_none() || weak && !(tiny && server);
+    let shown_way = way.filter(|_| !(tiny && weak && !server));
     let (height, inset) = if small {
         (24.0, 6.0)
     } else {
         (28.0, space::SMALL)
     };
-    let width = match (bars, way) {
+    let width = match (bars, shown_way) {
         (true, Some(_)) => 52.0,
         (true, None) => 32.0,
         (false, _) => 26.0,
@@ -98,7 +113,7 @@ pub(super) fn mark_ui(
         let at = pos2(rect.left() + 16.0, rect.center().y);
         paint_quality(ui, at, quality, &Marks::picture());
     }
-    if let Some(way) = way {
+    if let Some(way) = shown_way {
         let right = if bars { 15.0 } else { width / 2.0 };
         let at = pos2(rect.right() - right, rect.center().y);
         let colour = match way {

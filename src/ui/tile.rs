@@ -76,7 +76,7 @@ pub(super) fn participant_ui(
         .filter(|taken| taken.intersects(lower_edge(rect)))
         .map_or(rect.right(), |taken| taken.left().max(rect.left() + 96.0));
     let corner = pos2(right, rect.bottom());
-    let (marks, figures) = path_card::mark_ui(ui, corner, participant, is_small(rect));
+    let (marks, figures) = path_card::mark_ui(ui, corner, participant, rect.width());
     answer.figures |= figures;
     let room = marks.left() - rect.left() - space::LARGE;
     paint_name(ui, rect, name, !participant.microphone, room);
@@ -84,11 +84,6 @@ pub(super) fn participant_ui(
     answer.pin |= pin_ui(ui, rect, participant, pinned, taken);
     menu_ui(&response, participant, pinned, &mut answer);
     answer
-}
-
-/// Tells whether there is room only for what matters most.
-fn is_small(rect: Rect) -> bool {
-    rect.width() < 240.0
 }
 
 /// Shows the pin at the upper right of a tile, or at the left where the right is taken: always
@@ -100,7 +95,7 @@ fn pin_ui(
     pinned: bool,
     taken: Option<Rect>,
 ) -> bool {
-    let small = is_small(rect);
+    let small = path_card::is_small(rect.width());
     let (size, inset) = if small {
         (24.0, 6.0)
     } else {
