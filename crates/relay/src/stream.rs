@@ -22,7 +22,7 @@ use crate::{
 const MISSING_START: u64 = 32;
 
 /// A receiver that asks for keyframes again and again is heard more and more rarely, down to this.
-const RAREST_REQUEST: Duration = Duration::from_secs(4);
+const RAREST_REQUEST: Duration = Duration::from_secs(2);
 
 /// What of a layer a receiver is allotted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

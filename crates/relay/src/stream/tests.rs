@@ -121,13 +121,13 @@ fn packets_without_marking_belong_to_the_picture_of_their_time() {
 fn who_asks_on_and_on_is_heard_rarely_and_forgiven() {
     let mut way = Way::new();
     let mut heard = Vec::new();
-    for millis in (0..20_000).step_by(10) {
+    for millis in (0..10_000).step_by(10) {
         let now = way.now + Duration::from_millis(millis);
         if way.stream.hear_request(now) {
             heard.push(millis);
         }
     }
-    assert_eq!(heard, [0, 500, 1500, 3500, 7500, 11_500, 15_500, 19_500]);
+    assert_eq!(heard, [0, 500, 1500, 3500, 5500, 7500, 9500]);
     let later = way.now + Duration::from_secs(30);
     assert!(way.stream.hear_request(later));
     assert!(way.stream.hear_request(later + KEYFRAME_GAP));
