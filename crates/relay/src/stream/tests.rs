@@ -11,12 +11,11 @@ struct Way {
 }
 
 impl Way {
-    #[expect(clippy::disallowed_methods, reason = "a test begins at some time")]
     fn new() -> Self {
         Self {
             layer: Layer::default(),
             stream: Stream::new(Member(1), 0, 1),
-            now: Instant::now(),
+            now: crate::testing::start(),
         }
     }
 
