@@ -67,6 +67,12 @@ impl Layer {
         })
     }
 
+    /// Sets the size of its pictures.
+    pub(super) fn set_size(&mut self, size: Size) {
+        self.current.max_size = size;
+        self.member.control.set(self.current);
+    }
+
     /// Tells whether it is encoded.
     pub(super) fn active(&self) -> bool {
         self.current.active

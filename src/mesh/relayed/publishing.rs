@@ -16,7 +16,7 @@ use super::{
     layer::Layer,
 };
 use crate::{
-    media::{EncodedAudio, EncodedVideo, Size, audio::Microphone},
+    media::{EncodedAudio, EncodedVideo, Size, audio::Microphone, video::simulcast},
     mesh::{
         link::{budget::Budget, remote_clock::NtpClock},
         peer::{Flow, LAYERS, RelayPeer, RtpOut},
@@ -24,27 +24,29 @@ use crate::{
     },
 };
 
-/// The layers: their size for a 16:9 source, and what each is worth, at least and at most. The least
-/// is where the encoder still holds the size (for the largest, one size less); more than the most is
-/// better spent on the next layer.
-const PLAN: [(Size, Range); LAYERS] = [
-    plan(320, 180, 90, 200),
-    plan(640, 360, 300, 800),
-    plan(1280, 720, 700, 2_500),
+/// What layers of so many pixels, or fewer, are worth, at least and at most. The least is where the
+/// encoder still holds a good half of the frame rate; more than the most is better spent on the next
+/// layer.
+const WORTH: [(u64, Range); LAYERS] = [
+    (2 * 320 * 180, range(90, 200)),
+    (2 * 640 * 360, range(300, 800)),
+    (u64::MAX, range(700, 2_500)),
 ];
+
+const fn range(least: u64, most: u64) -> Range {
+    Range {
+        least: Bitrate::from_kbps(least),
+        most: Bitrate::from_kbps(most),
+    }
+}
+
+/// The shape of cameras that have not shown a picture yet.
+const USUAL: Size = Size::new(1920, 1080);
 
 /// Pictures that pause for want of bandwidth are not wanted by anybody, so that little is sent by which
 /// more could show: they are tried again after this time, and twice as long each time.
 const RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-
-const fn plan(width: u32, height: u32, least: u64, most: u64) -> (Size, Range) {
-    let range = Range {
-        least: Bitrate::from_kbps(least),
-        most: Bitrate::from_kbps(most),
-    };
-    (Size::new(width, height), range)
-}
 
 /// Something to send.
 pub(super) enum Outgoing {
@@ -66,6 +68,9 @@ pub(super) struct Sent {
 
 /// Our publication; lives as long as the task, whichever connection there is.
 pub(super) struct Publishing {
+    /// The largest picture to send.
+    max_size: Size,
+    /// The sizes of the layers, the smallest first.
     sizes: Vec<Size>,
     offer: Option<Offer>,
     /// What the server knows.
@@ -90,13 +95,11 @@ pub(super) struct Publishing {
 
 impl Publishing {
     pub(super) fn new(max_size: Size) -> Self {
-        let fits = |size: &Size| size.width <= max_size.width && size.height <= max_size.height;
-        let mut plan: Vec<_> = (PLAN.into_iter()).filter(|(size, _)| fits(size)).collect();
-        if plan.is_empty() {
-            plan.push((max_size, PLAN[0].1));
-        }
+        let sizes = simulcast::sizes(USUAL, max_size);
         Self {
-            sizes: plan.iter().map(|(size, _)| *size).collect(),
+            max_size,
+            allotment: allotment(&sizes),
+            sizes,
             offer: None,
             told: None,
             wanted_sound: false,
@@ -106,7 +109,6 @@ impl Publishing {
             last_step: None,
             last_sound: None,
             budget: Budget::new(),
-            allotment: Allotment::new(plan.iter().map(|(_, range)| *range).collect()),
             paused: false,
             retry: None,
             retry_pause: RETRY,
@@ -115,9 +117,18 @@ impl Publishing {
         }
     }
 
-    /// Returns how many layers there are at most.
-    pub(super) fn most_layers(&self) -> usize {
-        self.sizes.len()
+    /// Takes in the size of the camera's pictures: the layers have its shape.
+    pub(super) fn set_source(&mut self, source: Option<Size>) {
+        let sizes = simulcast::sizes(source.unwrap_or(USUAL), self.max_size);
+        if sizes == self.sizes {
+            return;
+        }
+        tracing::debug!(?sizes, "layers");
+        for (layer, size) in self.layers.iter_mut().zip(&sizes) {
+            layer.set_size(*size);
+        }
+        self.allotment = allotment(&sizes);
+        self.sizes = sizes;
     }
 
     /// Takes in what of ours goes through the relay.
@@ -152,8 +163,10 @@ impl Publishing {
         self.wanted_sound = wanted.sound;
         self.wanted = std::array::from_fn(|layer| wanted.layers.get(layer) == Some(&true));
         if self.wanted.contains(&true) && self.layers.is_empty() {
+            // All that can be offered: a camera may come that needs more than the one there is.
+            let sizes = (0..LAYERS).filter_map(|layer| self.sizes.get(layer).or(self.sizes.last()));
             let join = |size: &Size| Layer::join(&config.renditions, *size);
-            match self.sizes.iter().map(join).collect() {
+            match sizes.map(join).collect() {
                 Ok(layers) => self.layers = layers,
                 Err(error) => tracing::error!(%error, "no thread for encoding"),
             }
@@ -222,7 +235,7 @@ impl Publishing {
         let most = self.allotment.useful(self.wanted);
         let most = match pictures {
             true => Some(most),
-            false => self.paused.then_some(PLAN[0].1.most),
+            false => self.paused.then_some(WORTH[0].1.most),
         };
         let useful = Budget::needed(most);
         let watched = self.sizes.iter().zip(self.wanted).filter(|(_, it)| *it);
@@ -389,6 +402,17 @@ impl Publishing {
         let sent = std::array::from_fn(|index| self.layers.get(index).is_some_and(Layer::active));
         (sent, self.allotment.offered(), self.paused)
     }
+}
+
+fn allotment(sizes: &[Size]) -> Allotment {
+    let worth = |size: &Size| {
+        let fits = |(most, _): &&(u64, Range)| size.pixels() < *most;
+        WORTH
+            .iter()
+            .find(fits)
+            .map_or(WORTH[0].1, |(_, range)| *range)
+    };
+    Allotment::new(sizes.iter().map(worth).collect())
 }
 
 async fn heard(sound: &mut Option<Microphone>) -> Option<EncodedAudio> {

@@ -26,7 +26,7 @@ use crate::{
     mesh::{
         link::remote_clock::NtpClock,
         paths::{Path, PathEvent},
-        peer::{FromRelay, PeerError, PeerEvent, RelayPeer, RelayPeerConfig},
+        peer::{FromRelay, LAYERS, PeerError, PeerEvent, RelayPeer, RelayPeerConfig},
     },
 };
 
@@ -242,6 +242,7 @@ impl Task {
         }
         if self.next_stats <= now {
             self.next_stats = now + STATS_INTERVAL;
+            self.publishing.set_source(self.config.renditions.source());
             self.look_at_path();
             self.tell_figures(now);
         }
@@ -346,7 +347,7 @@ impl Task {
             received: received_in,
         };
         let mut peer = RelayPeer::open(config).await?;
-        let open = peer.offer(number, self.publishing.most_layers()).await?;
+        let open = peer.offer(number, LAYERS).await?;
         self.peer = Some(peer);
         self.people.restart();
         self.figures.restart();
