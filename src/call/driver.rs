@@ -58,7 +58,7 @@ enum Done {
     Opened {
         attempt: u64,
         result: Result<Opened, String>,
-        hosting: Option<Hosting>,
+        hosting: Option<Box<Hosting>>,
     },
     Left,
 }
@@ -203,7 +203,7 @@ impl Driver {
                 hosting,
             } => {
                 if self.hosting.is_none() {
-                    self.hosting = hosting;
+                    self.hosting = hosting.map(|hosting| *hosting);
                 }
                 self.state.handle_opened(attempt, result, clock::now());
             }
@@ -293,7 +293,7 @@ impl Driver {
                 match Hosting::start().await {
                     Ok(hosting) => {
                         let result = hosting.open().map_err(|error| error.to_string());
-                        opened(result, Some(hosting))
+                        opened(result, Some(Box::new(hosting)))
                     }
                     Err(error) => opened(Err(error.to_string()), None),
                 }
