@@ -28,6 +28,9 @@ const FLOWING: Duration = Duration::from_secs(1);
 /// relay may be longer than the one straight from the participant.
 const AS_NEW: Duration = Duration::from_millis(300);
 
+/// Packets of sound that must have come in time before the other way can be let go: 200 ms.
+const IN_TIME: u32 = 10;
+
 /// What is to be asked for, of which stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -48,6 +51,8 @@ pub(super) struct Person {
     /// Pictures decoded before they were taken in.
     frames_before: u64,
     told_sound: bool,
+    /// Packets of sound since it is wanted.
+    sounds: u32,
     told_picture: bool,
     pub(super) paused: bool,
     audio_bytes: u64,
@@ -65,6 +70,7 @@ impl Person {
             picture_came: None,
             frames_before: 0,
             told_sound: false,
+            sounds: 0,
             told_picture: false,
             paused: false,
             audio_bytes: 0,
@@ -75,6 +81,7 @@ impl Person {
     pub(super) fn set_take(&mut self, take: Take) {
         if take.sound && !self.take.sound {
             self.told_sound = false;
+            self.sounds = 0;
         }
         if !is_nothing(take.size) && is_nothing(self.take.size) {
             self.told_picture = false;
@@ -95,6 +102,7 @@ impl Person {
     pub(super) fn restart(&mut self, round_trip: Option<Duration>) {
         self.inbound = Inbound::new();
         self.told_sound = false;
+        self.sounds = 0;
         self.told_picture = false;
         self.frames_before = self.decoded();
         self.picture_came = None;
@@ -131,7 +139,8 @@ impl Person {
         }
     }
 
-    /// Takes in a packet of sound; returns true for the first since it is wanted.
+    /// Takes in a packet of sound; returns true, once since it is wanted, when the sound that came this
+    /// way is in time to be played without what comes another way.
     pub(super) fn handle_sound(&mut self, packet: RtpIn) -> bool {
         if !self.take.sound || packet.payload.is_empty() {
             return false;
@@ -145,7 +154,10 @@ impl Person {
             payload: packet.payload,
             arrived: packet.arrived,
         });
-        !std::mem::replace(&mut self.told_sound, true)
+        self.sounds = self.sounds.saturating_add(1);
+        let stats = self.take.voice.stats().newest().unwrap_or_default();
+        let enough = self.sounds >= IN_TIME && stats.in_time(Way::Relayed) >= IN_TIME;
+        enough && !std::mem::replace(&mut self.told_sound, true)
     }
 
     /// Takes in how their clock and the time stamps of their pictures belong together.
