@@ -5,13 +5,16 @@ recording tells whose sound it is and which moment of it: silence shows, and so 
 up of what came before, which stands still. That is heard as a gap as well, sooner or later.
 """
 import array
+import glob
 import math
+import os
 import re
+import threading
 import wave
 
 RATE = 48_000
 # The lowest band's beginning, each band's width, and how far one begins after another, in Hz.
-LOWEST, WIDTH, APART = 600, 300, 450
+LOWEST, WIDTH, APART = 600, 300, 330
 # Of full scale, as the program's own tone.
 AMPLITUDE = .25
 # A recording is looked at every 10 ms, each time at 20 ms.
@@ -37,6 +40,44 @@ def write(path, number, seconds=10):
         out.setsampwidth(2)
         out.setframerate(RATE)
         out.writeframes(second.tobytes() * seconds)
+
+
+def sound_of(folder, number):
+    """The file with the sound of a person, made on the first use."""
+    path = f"{folder}/sound-{LOWEST}-{WIDTH}-{APART}-{number}.wav"
+    if not os.path.exists(path):
+        os.makedirs(folder, exist_ok=True)
+        write(path, number)
+    return path
+
+
+class Ears:
+    """A folder for recordings of which only the sound is kept: pictures would fill the disk."""
+
+    def __init__(self, folder):
+        self.folder, self.over = folder, threading.Event()
+        os.makedirs(folder, exist_ok=True)
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self):
+        # The sound's file is there as soon as somebody is known, the pictures' with the first picture.
+        seen = set()
+        while not self.over.wait(.02):
+            for path in set(glob.glob(f"{self.folder}/*.wav")) - seen:
+                seen.add(path)
+                try:
+                    os.symlink(os.devnull, path[:-4] + ".y4m")
+                except FileExistsError:
+                    pass
+
+    def close(self):
+        self.over.set()
+        self.thread.join()
+
+    def heard(self, peer):
+        """The file with the sound of a participant, by their id; None where nothing came."""
+        return next(iter(glob.glob(f"{self.folder}/*{peer}.wav")), None)
 
 
 class Recording:

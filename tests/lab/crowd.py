@@ -1,0 +1,159 @@
+"""A call of several people for the cases of relay.py: who takes part, and what came of each way between two."""
+import time
+
+import hearing
+import lab
+from bench import RESULTS
+from packets import TCP, UDP
+from parties import Failed, wait_for
+from servers import RELAY_PORTS
+
+# One link's delay in milliseconds: between two people a round trip takes four times that, to the relay
+# twice.
+ONE_WAY = 20
+# RTP has its payload types here in all our calls (RFC 3551, section 6: the dynamic ones).
+DYNAMIC = range(96, 128)
+
+
+def words(home, size="320x180", rate="300k"):
+    """What a person says to `nonstop call`: pictures that cost little, and a sound of their own."""
+    return ("--camera", "test-card", "--max-size", size, "--max-bitrate", rate, "--microphone", f"file:{hearing.sound_of(RESULTS, home)}")
+
+
+class Crowd:
+    """People in homes 1 to `count` of a stage, in one meeting."""
+
+    def __init__(self, stage, count, kinds=None, loss=0, server=(), size="320x180", rate="300k", settings=None):
+        self.stage, self.size, self.rate = stage, size, rate
+        more = settings or {}
+        if loss:
+            # Half of it at each end, so that it is what a packet meets from one person to another.
+            more = {home: f"up=loss={loss / 2}%;down=loss={loss / 2}%" + (f";{more[home]}" if home in more else "") for home in range(1, count + 1)}
+        stage.homes(*(kinds or ["portrestricted"] * count), delay=ONE_WAY, settings=more)
+        stage.serve("own", server)
+        self.link = stage.link()
+        self.people, self.ears = {}, {}
+
+    def join(self, *homes, record=False, wait=True):
+        for home in homes:
+            more = ()
+            if record:
+                self.ears[home] = hearing.Ears(f"{self.stage.folder}/heard-{home}-{len(self.stage.callers)}")
+                more = ("--record", self.ears[home].folder)
+            self.people[home] = self.stage.join(home, self.link, words=(*words(home, self.size, self.rate), *more), wait=wait)
+        return [self.people[home] for home in homes]
+
+    def together(self, seconds=25):
+        """Waits until everybody sees everybody."""
+        self.stage.everyone_sees(list(self.people.values()), seconds)
+
+    def leave(self, *homes):
+        self.stage.part(*(self.people.pop(home) for home in homes))
+
+    def end(self):
+        self.leave(*list(self.people))
+        for ears in self.ears.values():
+            ears.close()
+
+    def pairs(self, homes=None):
+        """Everybody with everybody whom they receive: (receiver, their home, sender's id, sender's home)."""
+        homes = homes or list(self.people)
+        return [(self.people[home], home, self.people[other].me(), other) for home in homes for other in homes if home != other]
+
+    # ---- what is shown and done
+
+    def shown(self, homes=None, at=None):
+        """The paths that the tiles of these people show of each other: (receiver, sender): path."""
+        return {(home, other): person.shown(peer, at) for person, home, peer, other in self.pairs(homes)}
+
+    def when_shown(self, path, since, seconds, homes=None):
+        """Waits until every tile shows this path; returns how long it took the last one by what they
+        wrote, counted from `since`. Fails with those that do not."""
+        def all_there():
+            for person in self.people.values():
+                person.alive()
+            return all(p == path for p in self.shown(homes).values())
+        try:
+            wait_for(all_there, path, seconds)
+        except Failed as error:
+            if str(error).startswith(path):
+                wrong = {pair: p for pair, p in self.shown(homes).items() if p != path}
+                raise Failed(f"{len(wrong)} tiles do not show {path} after {seconds} s: {list(wrong.items())[:4]}") from None
+            raise
+        changes = [next((e["at"] for e in reversed(person.lines()) if e.get("event") in ("path_changed", "link_connected") and e["peer"] == peer and e["path"] == path), since)
+                   for person, _, peer, _ in self.pairs(homes)]
+        return round(max(changes) - since, 2)
+
+    def longest_pictures_gap(self, since, until, homes=None):
+        """For every pair the longest time in seconds without a new picture, by the receiver's figures."""
+        gaps = {}
+        for person, home, peer, other in self.pairs(homes):
+            # A wait that ended is told in the second after it, and perhaps once more.
+            lines = [line for line in person.lines() if line["type"] == "link" and line["peer"] == peer and since + 1 <= line["at"] < until + 1]
+            told = [line["longest_picture_gap_ms"] / 1e3 for line in lines if line.get("longest_picture_gap_ms") is not None]
+            # What said nothing of pictures for seconds showed none.
+            silent = [b["at"] - a["at"] for a, b in zip(lines, lines[1:]) if b["at"] - a["at"] > 2.5]
+            gaps[home, other] = round(max([*told, *silent], default=until - since), 3)
+        return gaps
+
+    def longest_sound_gap(self, since, until, homes=None):
+        """For every pair the longest time in seconds in which nothing new was heard, by recordings; to be
+        asked after everybody left. None where nothing was recorded."""
+        gaps = {}
+        for (home, other), (path, began) in self.recorded(homes).items():
+            gaps[home, other] = hearing.Recording(path, other, began).gap(since, until) if path else None
+        return gaps
+
+    def recorded(self, homes=None):
+        """The recording of every pair and when it begins."""
+        found = {}
+        for person, home, peer, other in self.pairs(homes):
+            first = next((e for e in person.events("first_audio", peer=peer)), None)
+            path = self.ears[home].heard(peer) if home in self.ears else None
+            found[home, other] = (path, first["at"]) if path and first else (None, None)
+        return found
+
+    def made_up(self, since, until, homes=None):
+        """The most sound in milliseconds that was made up of anybody in one second."""
+        most = 0
+        for person, _, peer, _ in self.pairs(homes):
+            values = [line["audio_concealed_ms"] for line in person.lines() if line["type"] == "link" and line["peer"] == peer
+                      and line.get("audio_concealed_ms") is not None and since <= line["at"] < until]
+            most = max([most, *(b - a for a, b in zip(values, values[1:]))])
+        return most
+
+    # ---- what went over the links
+
+    def home_of(self, address):
+        return next((home for home in self.stage.kinds if address in (lab.home(home)["public"], *lab.home(home)["addrs"])), None)
+
+    def media(self, home, since, until):
+        """Packets of media of a home's link between two times: (packet, whom it went to or came from: a
+        home, or `relay` or `turn`)."""
+        for packet in self.stage.packets(home):
+            if since <= packet.at < until and packet.protocol == UDP and packet.payload_type in DYNAMIC:
+                if packet.remote in lab.SERVERS:
+                    remote_port = packet.ports[1] if packet.direction == "up" else packet.ports[0]
+                    yield packet, "relay" if remote_port in RELAY_PORTS else "turn"
+                else:
+                    yield packet, self.home_of(packet.remote)
+
+    def direct_packets(self, since, until, homes=None):
+        """How many packets of media went straight between two homes."""
+        return sum(to in self.stage.kinds for home in homes or list(self.people) for packet, to in self.media(home, since, until) if packet.direction == "up")
+
+    def relay_bytes(self, since, until, homes=None):
+        """Bytes that the relay took in and sent to these homes, whatever they were."""
+        total = 0
+        for home in homes or list(self.people):
+            for packet in self.stage.packets(home):
+                if since <= packet.at < until and packet.protocol in (UDP, TCP) and packet.remote in lab.SERVERS:
+                    remote_port = packet.ports[1] if packet.direction == "up" else packet.ports[0]
+                    total += packet.bytes * (remote_port in RELAY_PORTS)
+        return total
+
+
+def now_after(stage, seconds):
+    """Waits; returns the time then."""
+    stage.sleep(seconds)
+    return time.time()
