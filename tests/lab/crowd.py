@@ -4,8 +4,8 @@ import time
 import hearing
 import lab
 from bench import RESULTS
-from packets import TCP, UDP
-from parties import Failed, wait_for
+from packets import UDP, clock_zero, packet_of
+from parties import Failed
 from servers import RELAY_PORTS
 
 # One link's delay in milliseconds: between two people a round trip takes four times that, to the relay
@@ -32,7 +32,7 @@ class Crowd:
         stage.homes(*(kinds or ["portrestricted"] * count), delay=ONE_WAY, settings=more)
         stage.serve("own", server)
         self.link = stage.link()
-        self.people, self.ears = {}, {}
+        self.people, self.ears, self.paths, self.addresses = {}, {}, {}, {}
 
     def join(self, *homes, record=False, wait=True):
         for home in homes:
@@ -51,7 +51,8 @@ class Crowd:
         self.stage.part(*(self.people.pop(home) for home in homes))
 
     def end(self):
-        self.leave(*list(self.people))
+        """Everybody leaves; whom there was can still be asked about."""
+        self.stage.part(*self.people.values())
         for ears in self.ears.values():
             ears.close()
 
@@ -62,27 +63,34 @@ class Crowd:
 
     # ---- what is shown and done
 
-    def shown(self, homes=None, at=None):
-        """The paths that the tiles of these people show of each other: (receiver, sender): path."""
-        return {(home, other): person.shown(peer, at) for person, home, peer, other in self.pairs(homes)}
+    def path(self, person, peer):
+        """The path that a person's tile of somebody shows now."""
+        return self.path_and_time(person, peer)[0]
 
-    def when_shown(self, path, since, seconds, homes=None):
-        """Waits until every tile shows this path; returns how long it took the last one by what they
-        wrote, counted from `since`. Fails with those that do not."""
-        def all_there():
-            for person in self.people.values():
-                person.alive()
-            return all(p == path for p in self.shown(homes).values())
-        try:
-            wait_for(all_there, path, seconds)
-        except Failed as error:
-            if str(error).startswith(path):
+    def path_and_time(self, person, peer):
+        """The same, and when it was first said to be this path."""
+        lines, (read, paths) = person.lines(), self.paths.get(person, (0, {}))
+        for line in lines[read:]:
+            path = line.get("path")
+            if path and paths.get(line["peer"], (None,))[0] != path:
+                paths[line["peer"]] = path, line["at"]
+        self.paths[person] = len(lines), paths
+        return paths.get(peer, (None, None))
+
+    def shown(self, homes=None):
+        """The paths that the tiles of these people show of each other: (receiver, sender): path."""
+        return {(home, other): self.path(person, peer) for person, home, peer, other in self.pairs(homes)}
+
+    def when_shown(self, path, since, seconds, homes=None, waiting=0):
+        """Waits until every tile shows this path, looking at them from `waiting` seconds on; returns how
+        long it took the last one by what they wrote, counted from `since`. Fails with those that do not."""
+        self.stage.sleep(max(0, since + waiting - time.time()))
+        while any(p != path for p in self.shown(homes).values()):
+            if time.time() > since + seconds:
                 wrong = {pair: p for pair, p in self.shown(homes).items() if p != path}
-                raise Failed(f"{len(wrong)} tiles do not show {path} after {seconds} s: {list(wrong.items())[:4]}") from None
-            raise
-        changes = [next((e["at"] for e in reversed(person.lines()) if e.get("event") in ("path_changed", "link_connected") and e["peer"] == peer and e["path"] == path), since)
-                   for person, _, peer, _ in self.pairs(homes)]
-        return round(max(changes) - since, 2)
+                raise Failed(f"{len(wrong)} tiles do not show {path} after {seconds} s: {list(wrong.items())[:4]}")
+            self.stage.sleep(.2)
+        return round(max(self.path_and_time(person, peer)[1] for person, _, peer, _ in self.pairs(homes)) - since, 2)
 
     def longest_pictures_gap(self, since, until, homes=None):
         """For every pair the longest time in seconds without a new picture, by the receiver's figures."""
@@ -113,44 +121,47 @@ class Crowd:
             found[home, other] = (path, first["at"]) if path and first else (None, None)
         return found
 
-    def made_up(self, since, until, homes=None):
-        """The most sound in milliseconds that was made up of anybody in one second."""
-        most = 0
-        for person, _, peer, _ in self.pairs(homes):
-            values = [line["audio_concealed_ms"] for line in person.lines() if line["type"] == "link" and line["peer"] == peer
-                      and line.get("audio_concealed_ms") is not None and since <= line["at"] < until]
-            most = max([most, *(b - a for a, b in zip(values, values[1:]))])
-        return most
-
     # ---- what went over the links
 
     def home_of(self, address):
-        return next((home for home in self.stage.kinds if address in (lab.home(home)["public"], *lab.home(home)["addrs"])), None)
+        if not self.addresses:
+            homes = ((home, lab.home(home)) for home in self.stage.kinds)
+            self.addresses = {address: home for home, h in homes for address in (h["public"], *h["addrs"])}
+        return self.addresses.get(address)
+
+    def packets(self, home, since, until):
+        """What a home's link carried between two times. Logs are long: while a call goes on, reading
+        them would take the time that it needs."""
+        name = f"{lab.RUN}/home{home}"
+        lab.ctl(f"home{home}", "flush")
+        zero = clock_zero(f"{name}.csv")
+        with open(f"{name}.pkt.csv") as f:
+            fields = f.readline().rstrip("\n").split(",")
+            for line in f:
+                if line.endswith("\n") and since <= zero + float(line[:line.index(",")]) < until:
+                    yield packet_of(dict(zip(fields, line[:-1].split(","))), zero)
 
     def media(self, home, since, until):
         """Packets of media of a home's link between two times: (packet, whom it went to or came from: a
         home, or `relay` or `turn`)."""
-        for packet in self.stage.packets(home):
-            if since <= packet.at < until and packet.protocol == UDP and packet.payload_type in DYNAMIC:
-                if packet.remote in lab.SERVERS:
-                    remote_port = packet.ports[1] if packet.direction == "up" else packet.ports[0]
-                    yield packet, "relay" if remote_port in RELAY_PORTS else "turn"
-                else:
-                    yield packet, self.home_of(packet.remote)
+        for packet in self.packets(home, since, until):
+            if packet.protocol == UDP and packet.payload_type in DYNAMIC:
+                yield packet, self.beyond(packet)
 
-    def direct_packets(self, since, until, homes=None):
+    def beyond(self, packet):
+        """Whom a packet went to or came from."""
+        if packet.remote in lab.SERVERS:
+            remote_port = packet.ports[1] if packet.direction == "up" else packet.ports[0]
+            return "relay" if remote_port in RELAY_PORTS else "turn"
+        return self.home_of(packet.remote)
+
+    def direct_packets(self, since, until, homes):
         """How many packets of media went straight between two homes."""
-        return sum(to in self.stage.kinds for home in homes or list(self.people) for packet, to in self.media(home, since, until) if packet.direction == "up")
+        return sum(to in self.stage.kinds for home in homes for packet, to in self.media(home, since, until) if packet.direction == "up")
 
-    def relay_bytes(self, since, until, homes=None):
-        """Bytes that the relay took in and sent to these homes, whatever they were."""
-        total = 0
-        for home in homes or list(self.people):
-            for packet in self.stage.packets(home):
-                if since <= packet.at < until and packet.protocol in (UDP, TCP) and packet.remote in lab.SERVERS:
-                    remote_port = packet.ports[1] if packet.direction == "up" else packet.ports[0]
-                    total += packet.bytes * (remote_port in RELAY_PORTS)
-        return total
+    def relay_bytes(self, since, until, homes):
+        """Bytes that the relay took in from and sent to these homes, whatever they were."""
+        return sum(packet.bytes for home in homes for packet in self.packets(home, since, until) if self.beyond(packet) == "relay")
 
 
 def now_after(stage, seconds):

@@ -1,8 +1,8 @@
 """Sound that tells when and by whom it was said, and what a recording says of it.
 
-Everybody sends a tone that rises through a band of their own once a second. So each moment of a
-recording tells whose sound it is and which moment of it: silence shows, and so does sound that is made
-up of what came before, which stands still. That is heard as a gap as well, sooner or later.
+Everybody sends a tone that rises and falls through a band of their own, once a second. So each moment
+of a recording tells whose sound it is and which moment of it: silence shows, and so does sound that is
+made up of what came before, which stands still. That is heard as a gap as well, sooner or later.
 """
 import array
 import glob
@@ -33,8 +33,10 @@ UPWARD = re.compile(rb"-\.*\+")
 def write(path, number, seconds=10):
     """Makes the sound of person `number`, from 1 on; whole seconds, which loop without a seam."""
     base = LOWEST + APART * (number - 1)
-    # The average frequency is a whole number: after a second the phase is that of the beginning.
-    second = array.array("h", (int(AMPLITUDE * 32767 * math.sin(2 * math.pi * (base * t + WIDTH * t * t / 2))) for t in (n / RATE for n in range(RATE))))
+    # Up in half a second, and down again; after a second the phase is that of the beginning, as the
+    # average frequency is a whole number.
+    turns = [base * t + (WIDTH * t * t if t < .5 else WIDTH / 2 - WIDTH * (1 - t) ** 2) for t in (n / RATE for n in range(RATE))]
+    second = array.array("h", (int(AMPLITUDE * 32767 * math.sin(2 * math.pi * turn)) for turn in turns))
     with wave.open(path, "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
@@ -44,7 +46,7 @@ def write(path, number, seconds=10):
 
 def sound_of(folder, number):
     """The file with the sound of a person, made on the first use."""
-    path = f"{folder}/sound-{LOWEST}-{WIDTH}-{APART}-{number}.wav"
+    path = f"{folder}/sound-{LOWEST}-{WIDTH}-{APART}-triangle-{number}.wav"
     if not os.path.exists(path):
         os.makedirs(folder, exist_ok=True)
         write(path, number)
@@ -94,19 +96,28 @@ class Recording:
     def seconds(self):
         return len(self.moments) * HOP / RATE
 
-    def gap(self, since=None, until=None):
-        """The longest time in seconds in which nothing new was heard, between two times; None if
-        the recording does not reach so far. A gap of one packet (20 ms) or less is not told from none."""
+    def gaps(self, since=None, until=None):
+        """Times in which nothing new was heard, between two times: (when it began, how long), in seconds;
+        None if the recording does not reach so far. A gap of one packet (20 ms) is not told from none."""
         hop = HOP / RATE
         first = 0 if since is None else max(0, int((since - self.began) / hop))
         last = len(self.moments) if until is None else min(len(self.moments), int((until - self.began) / hop))
         if last - first < 2 * STRIDE or (until is not None and self.began + self.seconds() < until - .5):
             return None
-        longest = run = 0
+        gaps, run = [], 0
         for at in range(first, last - STRIDE):
-            run = 0 if self.goes_on(at) else run + 1
-            longest = max(longest, run)
-        return round(longest * hop + ENDS, 3) if longest > 1 else 0.
+            if not self.goes_on(at):
+                run += 1
+                continue
+            if run > 1:
+                gaps.append((self.began + (at - run) * hop, round(run * hop + ENDS, 3)))
+            run = 0
+        return gaps + ([(self.began + (last - STRIDE - run) * hop, round(run * hop + ENDS, 3))] if run > 1 else [])
+
+    def gap(self, since=None, until=None):
+        """The longest of them in seconds; None where there is no telling."""
+        gaps = self.gaps(since, until)
+        return None if gaps is None else max((length for _, length in gaps), default=0.)
 
     def goes_on(self, at):
         """Whether a hop has sound, and what follows is new."""
@@ -114,14 +125,14 @@ class Recording:
         for stride in range(STRIDE, 0, -1):
             then = self.moments[at + stride]
             if now is not None and then is not None:
-                # The band begins anew after its end.
-                return (then - now + .5) % 1 - .5 >= LEAST * stride * HOP / RATE
+                # In half a second the whole band is gone through.
+                return abs(then - now) >= LEAST * stride * 2 * HOP / RATE
         return False
 
 
 def moments(raw, base):
-    """For every hop of a recording, which part of the second is heard, 0 to 1; None where it is not
-    this person's sound."""
+    """For every hop of a recording, how far up the band it is, 0 to 1; None where it is not this
+    person's sound."""
     samples = array.array("h", raw)
     # The upper bytes tell on which side of zero a sample is, once it is clearly on one.
     sides = raw[1::2].translate(bytes(SIDES[byte] for byte in range(256)))
