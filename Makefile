@@ -11,7 +11,8 @@
 #   make bench-connect   connecting and staying connected, half an hour; CASES="--full" for the whole
 #                matrix of routers and an hour's call, three hours
 #   make bench-relay   large calls through the relay, and the same streams through Janus: a quarter of an
-#                hour; CASES="--case fifty" for some
+#                hour; CASES="--case fifty" for some; then calls of the application that outgrow a mesh,
+#                a quarter more, with SWITCH="--case switch --runs 50" an hour
 #   make lint    formatting and lints, warnings as errors
 #   make fuzz    every fuzz target for a minute (needs the nightly toolchain and cargo-fuzz)
 #   make devices the device tests against a real V4L2 camera and ALSA card in a small virtual machine
@@ -23,6 +24,7 @@ CARGO ?= cargo
 DEMO  ?= --people 3 --for 20s
 RUNS  ?= 1
 CASES ?=
+SWITCH ?=
 # Programs that were built elsewhere, for the lab.
 export NONSTOP_BIN
 
@@ -89,6 +91,7 @@ bench-relay: setup-lab
 	@$(CARGO) build --release -p nonstop-load
 	@[ -n "$(CASES)" ] || tests/lab/relay_janus.py || [ $$? = 77 ]
 	@tests/lab/relay_load.py $(CASES) || [ $$? = 77 ]
+	@[ -n "$(CASES)" ] || tests/lab/relay.py $(SWITCH) || [ $$? = 77 ]
 
 fuzz:
 	@cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \

@@ -1,5 +1,5 @@
-//! Real calls in the lab, pass or fail: through a link that narrows, recovers and is cut; and between
-//! people whom nothing but a relay joins, one of whom loses a cable.
+//! Real calls in the lab, pass or fail: through a link that narrows, recovers and is cut; between people
+//! whom nothing but a relay joins, one of whom loses a cable; and one that outgrows a mesh.
 //!
 //! The lab needs network namespaces and TUN devices. Where the kernel refuses them, or Python or
 //! a package is missing, the test says so and passes: it could not look.
@@ -25,6 +25,11 @@ fn relays_join_people_without_a_direct_path_and_a_pulled_cable_ends_nothing() {
 #[test]
 fn ten_people_see_and_hear_each_other_through_the_relay() {
     check("relay_load.py", "crowd");
+}
+
+#[test]
+fn a_call_that_outgrows_a_mesh_goes_over_to_the_relay() {
+    check("relay.py", "outgrown");
 }
 
 /// Runs the quick check of a benchmark in a lab of this name.
