@@ -7,7 +7,7 @@
 
 The real application and the real server, behind routers in a lab of its own: it needs root or a
 kernel that gives users namespaces; where neither is, it says so and exits with status 77. Every run
-is saved below target/bench/lab/relay/ as soon as it ends: after an interruption the same command goes
+is saved below target/bench/lab/switch/ as soon as it ends: after an interruption the same command goes
 on where it stopped. A run counts until the programs or the cases change; --fresh measures again. The
 table's rows go to target/bench/relay.json, beside those of the other programs that measure the relay.
 A missed bound is a figure, not an error, unless it is --strict: the exit status tells whether every
@@ -68,7 +68,7 @@ BOUNDS = {
 # Of these the worst of all runs counts: it is nobody's comfort that the others were better.
 WORST = ("sound_gap", "picture_gap", "black", "direct_packets", "wrongly_shown", "lost", "stuck", "left")
 
-SUITE = Suite("relay", FIGURES, BOUNDS, ("relaying", "crowd", "hearing"), WORST)
+SUITE = Suite("switch", FIGURES, BOUNDS, ("relaying", "crowd", "hearing"), WORST)
 
 
 def main():
