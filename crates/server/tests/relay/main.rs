@@ -330,6 +330,7 @@ async fn whoever_has_no_udp_reaches_the_relay_through_turn() {
     bob.wait("given pictures", |heard| heard.pictures(1).len() >= 50)
         .await;
     bob.publish(true, 0).await;
+    ann.watch(&[], SIZES[0]).await;
     ann.wait("given sound", |heard| heard.sound(2).len() >= 50)
         .await;
     over.store(true, Ordering::Relaxed);
