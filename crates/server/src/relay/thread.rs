@@ -21,7 +21,7 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::{
     addresses::Addresses,
@@ -252,7 +252,7 @@ fn world(
     });
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
     let at: Vec<_> = sockets.iter().map(|socket| socket.address).collect();
-    info!("relaying media of large calls on UDP {at:?}");
+    debug!("relaying media of large calls on UDP {at:?}");
     let outlet = Outlet::new(sockets.clone());
     let hub = Hub::new(config, ground, outlet);
     Ok(Parts {
