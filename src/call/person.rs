@@ -116,7 +116,14 @@ impl Person {
                 self.path = Some(*path);
                 self.stage = Stage::Connected;
             }
-            LinkNews::PathChanged(path) => self.path = Some(*path),
+            LinkNews::PathChanged(path) => {
+                if (self.path == Some(Path::Relay)) != (*path == Path::Relay) {
+                    // What was said of the other way does not hold.
+                    self.video_paused = None;
+                    self.strain = None;
+                }
+                self.path = Some(*path);
+            }
             LinkNews::Ways(ways) => self.ways.clone_from(ways),
             LinkNews::Interrupted if self.stage == Stage::Connected => {
                 self.stage = Stage::Reconnecting { since: now };
