@@ -329,6 +329,18 @@ impl Task {
         self.backlog.push_back(message);
     }
 
+    /// Nobody listens any more: says what was to be said before we leave, if we do.
+    async fn say_the_rest(&mut self, mut socket: Socket) {
+        while let Ok(outgoing) = self.from_mesh.try_recv() {
+            match outgoing {
+                Outgoing::Message(message) if write(&mut socket, &message).await => {}
+                Outgoing::Message(_) => return,
+                Outgoing::Knock => {}
+                Outgoing::Leave => return take_leave(socket).await,
+            }
+        }
+    }
+
     /// Sends and receives until the connection breaks.
     async fn converse(&mut self, mut socket: Socket) -> Result<(), Left> {
         let heard = clock::now();
@@ -366,7 +378,12 @@ impl Task {
                     broken_at = heard + self.patience.silence;
                     match frame {
                         Some(Ok(Message::Text(text))) => match ServerMessage::decode(&text) {
-                            Ok(message) => self.tell(News::Received(message)).await?,
+                            Ok(message) => {
+                                if self.tell(News::Received(message)).await.is_err() {
+                                    self.say_the_rest(socket).await;
+                                    return Err(Left);
+                                }
+                            }
                             Err(error) => tracing::debug!(%error, "the server said something else"),
                         },
                         Some(Ok(_)) => {}

@@ -414,6 +414,24 @@ async fn leaving_sends_what_is_left_to_say_and_goodbye() {
 }
 
 #[tokio::test]
+async fn leaving_while_the_server_talks_says_everything_all_the_same() {
+    let server = FakeServer::start().await;
+    let mut signalling = start(server.address());
+    let (mut guest, _) = server.welcome(1, false).await;
+    next(&mut signalling).await;
+    // More than its queue of news holds, and nobody takes them out.
+    for _ in 0..100 {
+        guest.say(&ServerMessage::Away { participant: ANN }).await;
+    }
+    sleep(Duration::from_millis(50)).await;
+    assert!(signalling.send(message(1)));
+    let (_, heard) = tokio::join!(signalling.leave(), async {
+        (guest.hear().await, guest.hear().await)
+    });
+    assert_eq!(heard, (Some(message(1)), Some(ClientMessage::Leave)));
+}
+
+#[tokio::test]
 async fn leaving_does_not_wait_for_a_server_that_hangs_or_is_gone() {
     let server = FakeServer::start().await;
     let mut signalling = start(server.address());
