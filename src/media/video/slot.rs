@@ -151,7 +151,7 @@ impl Gate {
         if newest.is_none_or(|newest| ahead(timestamp, newest) > 0) {
             *newest = Some(timestamp);
         }
-        let newer = step.is_none_or(|step| step > 0 || step < ANEW);
+        let newer = step.is_none_or(|step| !(ANEW..=0).contains(&step));
         match newer {
             true => stats.shown = Some(timestamp),
             false => stats.doubles += 1,
