@@ -180,7 +180,7 @@ impl Person {
     /// Hands on what has become ready by time passing. Returns what is to be asked for.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> [Option<Ask>; 2] {
         let wanted = !is_nothing(self.take.size);
-        if !wanted && !self.take.sound || !wanted && self.decoder.is_some() {
+        if !wanted && (!self.take.sound || self.decoder.is_some()) {
             let since = *self.unwanted_since.get_or_insert(now);
             if now.saturating_duration_since(since) >= AFTERLIFE && self.decoder.is_some() {
                 self.decoder = None;

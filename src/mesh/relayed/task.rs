@@ -430,8 +430,8 @@ impl Task {
                 self.untold.extend(news);
             }
             FromRelay::KeyframeRequest(ssrc) => {
-                let layers = self.peer.iter().flat_map(|peer| &peer.layers);
-                let layer = layers.map(|layer| layer.ssrc()).position(|it| it == ssrc);
+                let mut layers = self.peer.iter().flat_map(|peer| &peer.layers);
+                let layer = layers.position(|layer| layer.ssrc() == ssrc);
                 if let Some(layer) = layer {
                     self.publishing.request_keyframe(layer, now);
                 }

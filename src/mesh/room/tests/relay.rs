@@ -90,10 +90,10 @@ fn a_way_to_the_relay_is_kept_from_three_on_and_told() {
     let effects = scene.effects();
     assert!(effects.contains(&Effect::OpenRelay));
     let told = |effect: &Effect| match effect {
-        Effect::Send { message, .. } => match message {
-            PeerMessage::State(state) => state.relay,
-            _ => false,
-        },
+        Effect::Send {
+            message: PeerMessage::State(state),
+            ..
+        } => state.relay,
         _ => false,
     };
     assert!(effects.iter().any(told), "{effects:?}");
