@@ -38,7 +38,7 @@ CASES = {
 
 # Figure: what it is called in the table, its unit, which way is better.
 FIGURES = {
-    "sound_gap": ("longest gap in the sound", "ms", LOWER), "picture_gap": ("longest time without a new picture", "ms", LOWER), "black": ("black tiles", "", LOWER),
+    "sound_gap": ("longest gap in the sound", "ms", LOWER), "picture_gap": ("longest time without a new picture", "ms", LOWER), "picture_gap_between": ("longest time without a new picture between the changes", "ms", LOWER), "black": ("black tiles", "", LOWER),
     "over": ("join of the last one until all take the relay", "s", LOWER), "back": ("back", "s", LOWER), "sixth_sees": ("join until the sixth sees everybody", "ms", LOWER),
     "sound_gap_between": ("longest gap in the sound between the changes", "ms", LOWER),
     "direct_packets": ("packets of media that go straight beside the relay", "", LOWER), "relayed_packets": ("packets of media through the relay beside links", "", LOWER),

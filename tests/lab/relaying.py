@@ -36,11 +36,12 @@ def switch(stage):
     crowd.leave(6)
     left = time.time()
     back = crowd.when_shown("direct", left, HOLD + LONGEST_CHANGE, waiting=HOLD - 1)
-    back_settled = now_after(stage, AROUND), now_after(stage, 3)
+    back_settled = now_after(stage, AROUND + 3), now_after(stage, 3)
     wrongly += sum(path != "direct" for path in crowd.shown().values())
     # What loss makes up all the time is no matter of the switch: only what is around one counts.
     changes = [(began, came + over + AROUND), (left + HOLD - 1, left + back + AROUND)]
     pictures = worst_of(crowd.longest_pictures_gap(*span) for span in changes)
+    still = max(crowd.longest_pictures_gap(came + over + AROUND, left).values())
     interrupted = sum(len(p.events("link_interrupted", since=began)) for p in people)
     paused = sum(e["peer"] != sixth.me() for p in people for e in p.events("pictures_paused", since=began))
     lost = sum(e["peer"] != sixth.me() for p in people for e in p.events("participant_left", since=began))
@@ -49,13 +50,16 @@ def switch(stage):
     direct = crowd.direct_packets(*over_settled, SIX)
     silent = [home for home in SIX if not any(to == "relay" for _, to in crowd.media(home, *over_settled))]
     relayed = sum(to == "relay" for home in FIVE for _, to in crowd.media(home, *back_settled))
+    if relayed:
+        kinds = [(packet.direction, packet.payload_type, packet.bytes > 300) for home in FIVE for packet, to in crowd.media(home, *back_settled) if to == "relay"]
+        print(f"    still through the relay: {({kind: kinds.count(kind) for kind in set(kinds)})}", flush=True)
     sounds = worst_of(crowd.longest_sound_gap(*span) for span in changes)
     calm = max(crowd.longest_sound_gap(came + over + AROUND, left).values())
     say(stage, "pictures", pictures)
     say(stage, "sounds", sounds)
     if silent:
         raise Failed(f"no media through the relay at homes {silent}")
-    return {"sound_gap": round(max(sounds.values()) * 1e3), "sound_gap_between": round(calm * 1e3), "picture_gap": round(max(pictures.values()) * 1e3),
+    return {"sound_gap": round(max(sounds.values()) * 1e3), "sound_gap_between": round(calm * 1e3), "picture_gap": round(max(pictures.values()) * 1e3), "picture_gap_between": round(still * 1e3),
             "black": sum(gap > BLACK for gap in pictures.values()) + interrupted, "paused": paused, "over": over, "back": round(back - HOLD, 2), "sixth_sees": first_seen,
             "direct_packets": direct, "relayed_packets": relayed, "wrongly_shown": wrongly, "changes": max(turns), "lost": lost}
 
@@ -314,8 +318,9 @@ def blocked(kind, rung):
 
 def unreachable(stage):
     """One of six has no way to the relay at all: keeps direct links, and was warned before."""
-    # Nothing but the server's TCP port 443 is left for it, and there is no TURN there.
-    crowd = Crowd(stage, 6, server=("--no-turn",))
+    # Nothing but the server's TCP port 443 is left for it, and there is no TURN there. Without TURN there
+    # is no STUN either: nobody has a router that translates.
+    crowd = Crowd(stage, 6, kinds=["none"] * 6, server=("--no-turn",))
     lab.sh(f"ip netns exec {lab.ns('r1')} nft 'add table ip away; add chain ip away on {{ type filter hook forward priority -5; }}; "
            f"add rule ip away on ip daddr {lab.SRV} meta l4proto udp drop'")
     people = crowd.join(*FIVE)

@@ -335,7 +335,9 @@ impl Room {
         let Some(member) = self.people.get(&id).and_then(Person::member) else {
             return false;
         };
-        if self.relay.shown != Topology::Relay {
+        // A call of few becomes a mesh soon, and has to at once where the relay and with it the server is
+        // gone: then it would be too late to make links.
+        if self.relay.shown != Topology::Relay || self.people.len() < self.relay.limit {
             return true;
         }
         let theirs = self.relay.published.contains_key(&id)

@@ -28,6 +28,19 @@ impl Scene {
         scene
     }
 
+    /// A sixth came, everybody takes the relay, and links were let go.
+    fn six() -> Self {
+        let mut scene = Self::five();
+        scene.topology(Topology::Relay);
+        scene.room.handle_joined(EVE, scene.now);
+        for id in OTHERS {
+            scene.through_relay(id);
+            scene.link(id, LinkEvent::Carried(true));
+        }
+        scene.wait(secs(10));
+        scene
+    }
+
     /// Somebody with a way to the relay describes themselves.
     fn hear_relayed_state(&mut self, from: ParticipantId) {
         let mut state = state("them", vec![ParticipantId::from_bits(ME)]);
@@ -111,6 +124,7 @@ fn links_are_let_go_once_the_relay_carries_both_ways() {
     assert_eq!(effects[0], Effect::Topology(Topology::Relay));
     assert_eq!(carries(&effects), OTHERS.map(|id| (id, true, false)));
     assert!(news(&effects, ANN).is_empty(), "it still comes straight");
+    scene.room.handle_joined(EVE, scene.now);
     assert_eq!(stops(&scene.wait(secs(10))), [], "nothing has come yet");
 
     scene.through_relay(ANN);
@@ -129,19 +143,16 @@ fn links_are_let_go_once_the_relay_carries_both_ways() {
 }
 
 #[test]
-fn back_in_a_mesh_links_are_made_and_taken_up_before_the_relay_is_let_go() {
-    let mut scene = Scene::five();
-    scene.topology(Topology::Relay);
-    for id in OTHERS {
-        scene.through_relay(id);
-        scene.link(id, LinkEvent::Carried(true));
-    }
-    scene.wait(secs(10));
-    scene.topology(Topology::Mesh);
+fn back_in_a_mesh_links_are_taken_up_before_the_relay_is_let_go() {
+    let mut scene = Scene::six();
+    scene
+        .room
+        .handle_left(EVE, DepartureReason::Left, scene.now);
     let effects = scene.effects();
     // Of two, the smaller id offers: theirs are all smaller than ours.
     assert_eq!(starts(&effects), OTHERS.map(|id| (id, false)));
-    assert_eq!(carries(&effects), []);
+    scene.topology(Topology::Mesh);
+    assert_eq!(carries(&scene.effects()), []);
     scene.link(ANN, LinkEvent::Connected(Path::Direct));
     let effects = scene.effects();
     assert_eq!(carries(&effects), [(ANN, true, false)]);
@@ -149,6 +160,26 @@ fn back_in_a_mesh_links_are_made_and_taken_up_before_the_relay_is_let_go() {
     scene.straight(ANN);
     let effects = scene.effects();
     assert_eq!(carries(&effects), [(ANN, false, false)]);
+    assert_eq!(news(&effects, ANN), [LinkNews::PathChanged(Path::Direct)]);
+}
+
+#[test]
+fn while_few_still_take_the_relay_links_stand_by_for_its_end() {
+    let mut scene = Scene::six();
+    scene
+        .room
+        .handle_left(EVE, DepartureReason::Left, scene.now);
+    assert_eq!(starts(&scene.effects()).len(), 4);
+    for id in OTHERS {
+        scene.link(id, LinkEvent::Connected(Path::Direct));
+        scene.link(id, LinkEvent::Carried(true));
+    }
+    let timeline = scene.wait(secs(20));
+    assert_eq!(stops(&timeline), []);
+    assert_eq!(carries(&everything(timeline)), []);
+    scene.room.handle_relay_down(scene.now);
+    let effects = scene.effects();
+    assert_eq!(carries(&effects), OTHERS.map(|id| (id, false, false)));
     assert_eq!(news(&effects, ANN), [LinkNews::PathChanged(Path::Direct)]);
 }
 
@@ -229,14 +260,8 @@ fn one_who_publishes_for_want_of_uplink_is_taken_in_so_in_a_mesh() {
 }
 
 #[test]
-fn a_relay_that_dies_interrupts_and_small_calls_go_back_to_links() {
-    let mut scene = Scene::five();
-    scene.topology(Topology::Relay);
-    for id in OTHERS {
-        scene.through_relay(id);
-        scene.link(id, LinkEvent::Carried(true));
-    }
-    scene.wait(secs(10));
+fn a_relay_that_dies_interrupts_and_one_that_stays_away_is_replaced_by_links() {
+    let mut scene = Scene::six();
     scene.room.handle_relay_down(scene.now);
     let effects = scene.effects();
     assert_eq!(carries(&effects), OTHERS.map(|id| (id, false, false)));
@@ -263,13 +288,7 @@ fn a_relay_that_dies_interrupts_and_small_calls_go_back_to_links() {
 
 #[test]
 fn a_relayed_member_is_not_lost_with_their_way_to_the_server_but_leaves_at_once() {
-    let mut scene = Scene::five();
-    scene.topology(Topology::Relay);
-    for id in [ANN, BOB] {
-        scene.through_relay(id);
-        scene.link(id, LinkEvent::Carried(true));
-    }
-    scene.wait(secs(10));
+    let mut scene = Scene::six();
     scene.room.handle_away(ANN, scene.now);
     assert_eq!(left(&scene.wait(secs(30))), []);
     scene
