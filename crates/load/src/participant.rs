@@ -25,6 +25,7 @@ use crate::{
     endpoint::{Endpoint, Happening, Tally},
     options::Misuse,
     scene::{Phase, Scene, Summary},
+    transport,
 };
 
 /// Before connecting again, as an application waits the first time.
@@ -128,6 +129,8 @@ impl Participant {
 
     /// One connection to the server and to its relay.
     async fn session(&mut self) -> anyhow::Result<()> {
+        // An application has its certificate before anybody is called: drawing one takes a while.
+        let rtc = transport::participant(clock::now());
         self.began = clock::now();
         let (mut socket, welcome) = tokio::time::timeout(PATIENCE, self.join()).await??;
         self.welcomed = clock::now();
@@ -142,7 +145,7 @@ impl Participant {
         for peer in self.knows.clone() {
             self.introduce(&mut socket, peer).await?;
         }
-        self.open(&mut socket).await?;
+        self.open(rtc, &mut socket).await?;
         let mut phase = self.scene.phase.clone();
         phase.mark_changed();
         loop {

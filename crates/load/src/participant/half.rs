@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::{Context, bail};
 use nonstop_wire::{ClientMessage, LayerSize, Publish, Published, RelayOpen, RelayOpened};
 use str0m::{
-    Candidate, IceCreds,
+    Candidate, IceCreds, Rtc,
     config::Fingerprint,
     media::{MediaKind, Mid, Pt},
     net::Protocol,
@@ -19,7 +19,7 @@ use crate::{
     endpoint::{Endpoint, Expected, Outlet},
     options::Misuse,
     player::{Player, Turns},
-    transport::{self, EXTENSIONS, PAYLOAD_TYPES},
+    transport::{EXTENSIONS, PAYLOAD_TYPES},
 };
 
 /// The hash of certificates that the protocol has.
@@ -30,14 +30,14 @@ const WATCHED: &str = "w";
 
 impl Participant {
     /// Asks for a connection to the relay, and says at once what will be sent.
-    pub(super) async fn open(&mut self, socket: &mut Socket) -> anyhow::Result<()> {
+    pub(super) async fn open(&mut self, rtc: Rtc, socket: &mut Socket) -> anyhow::Result<()> {
         let address = match socket.get_ref() {
             MaybeTlsStream::Plain(stream) => stream.local_addr()?.ip(),
             _ => {
                 bail!("only servers on loopback and private addresses, without TLS, are known here")
             }
         };
-        let (mut endpoint, open) = self.half(address)?;
+        let (mut endpoint, open) = self.half(rtc, address)?;
         self.connection += 1;
         let layers = self.sizes();
         endpoint.player = Some(self.player(layers.len())?);
@@ -66,8 +66,8 @@ impl Participant {
     }
 
     /// Makes the endpoint and its half of the connection's description.
-    pub(super) fn half(&self, address: IpAddr) -> anyhow::Result<(Endpoint, RelayOpen)> {
-        let mut endpoint = Endpoint::new(transport::participant(clock::now()), address)?;
+    pub(super) fn half(&self, rtc: Rtc, address: IpAddr) -> anyhow::Result<(Endpoint, RelayOpen)> {
+        let mut endpoint = Endpoint::new(rtc, address)?;
         let sound = random::<u32>()? | 1;
         let layers: Vec<u32> = (0..self.sizes().len() as u32)
             .map(|layer| sound.wrapping_add(2 * layer + 2))
