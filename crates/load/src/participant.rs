@@ -145,7 +145,7 @@ impl Participant {
         for peer in self.knows.clone() {
             self.introduce(&mut socket, peer).await?;
         }
-        self.open(rtc, &mut socket).await?;
+        Box::pin(self.open(rtc, &mut socket)).await?;
         let mut phase = self.scene.phase.clone();
         phase.mark_changed();
         loop {
