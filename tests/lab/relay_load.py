@@ -70,8 +70,9 @@ def squeezed(folder, seconds):
     yard = Yard(folder, far=20)
     try:
         server, link = yard.serve(), yard.link()
-        crowd = yard.crowd([link, *call(9, 9, seconds + 20, "--settle", "12s")], server)
-        one = yard.crowd([link, *call(1, 1, seconds, "--settle", "24s", "--name", "Far")], node="h1", name="far")
+        # One speaks at a time: each voice takes 60 kb/s with its headers.
+        crowd = yard.crowd([link, *call(9, 9, seconds + 20, "--settle", "12s", "--voices", 1)], server)
+        one = yard.crowd([link, *call(1, 1, seconds, "--settle", "24s", "--voices", 0)], node="h1", name="far")
         yard.sleep(14, crowd, one)
         lab.ctl("home1", f"down {SQUEEZED}")
         there, others = yard.counted(one, seconds + 90), yard.counted(crowd, seconds + 90)

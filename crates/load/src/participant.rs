@@ -229,7 +229,11 @@ impl Participant {
             }
             ServerMessage::Unpublished { participant }
             | ServerMessage::Left { participant, .. } => {
-                self.published.remove(&participant);
+                if let (Some(published), Some(endpoint)) =
+                    (self.published.remove(&participant), &mut self.endpoint)
+                {
+                    endpoint.pictures(published.pictures_ssrc).rest();
+                }
                 self.knows.retain(|known| {
                     *known != participant || matches!(message, ServerMessage::Unpublished { .. })
                 });
