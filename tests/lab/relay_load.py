@@ -80,7 +80,7 @@ def squeezed(folder, seconds):
         me = there["people"][0]
         expected = max(1, me["sound"]["packets"] + me["sound"]["lost"])
         return {"others_changed": sum(p["changes"] for p in others["people"]), "others_lost": figures["lost"], "others_frozen": figures["freezes"],
-                "own_sound_lost": me["sound"]["lost"] / expected * 100, "own_pictures": me["pictures"]["pictures"] / there["seconds"],
+                "own_sound_lost": me["sound"]["lost"] / expected * 100, "own_sound_lost_before": me["sound_lost_before"], "own_pictures": me["pictures"]["pictures"] / there["seconds"],
                 "own_rate": (me["pictures"]["bps"] + me["sound"]["bps"]) / 1e3, "own_changes": me["changes"], "idle": figures["idle"]}
     finally:
         yard.close()
@@ -206,6 +206,7 @@ FIGURES = {
     "core": ("CPU of the server", "% of a core"), "switch": ("longest interval around a change of layers", "ms"),
     "others_changed": ("changes of the others' layers", ""), "others_lost": ("packets the others lost", ""), "others_frozen": ("freezes of the others", ""),
     "own_sound_lost": ("own sound lost", "%"), "own_pictures": ("own pictures a second", ""), "own_rate": ("own payload received", "kbit/s"), "own_changes": ("changes of own layers", ""),
+    "own_sound_lost_before": ("packets of own sound lost as it narrowed", ""),
     "first_picture": ("welcome to the first whole picture", "ms"), "first_picture_worst": ("the same, the worst of five", "ms"),
     "from_the_start": ("the same with connecting to the server", "ms"), "outage": ("longest outage", "s"),
 }

@@ -163,13 +163,14 @@ impl Endpoint {
         self.streams.entry(ssrc).or_default()
     }
 
-    /// Forgets what was counted so far.
-    pub(crate) fn begin_counting(&mut self) {
-        self.tally = Tally::default();
+    /// Begins to count anew; returns what was counted so far.
+    pub(crate) fn begin_counting(&mut self, now: Instant) -> Tally {
+        let before = self.tally(now);
         for stream in self.streams.values_mut() {
-            stream.counts = Counts::default();
+            stream.begin_counting();
         }
         self.socket.refused = 0;
+        before
     }
 
     /// Ends the counting.

@@ -119,7 +119,7 @@ impl Stranger {
                     let phase = *phase.borrow_and_update();
                     match phase {
                         Phase::Arriving => {}
-                        Phase::Counting => endpoint.begin_counting(),
+                        Phase::Counting => drop(endpoint.begin_counting(clock::now())),
                         Phase::Over => break,
                     }
                 }

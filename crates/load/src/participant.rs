@@ -277,7 +277,8 @@ impl Participant {
             player.flood(clock::now());
         }
         if let Some(endpoint) = &mut self.endpoint {
-            endpoint.begin_counting();
+            let before = endpoint.begin_counting(clock::now());
+            self.summary.sound_lost_before = before.sound.lost;
         }
     }
 

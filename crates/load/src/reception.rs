@@ -112,6 +112,14 @@ impl Reception {
         self.sound
     }
 
+    /// Begins to count anew: a gap that is older does not count.
+    pub(crate) fn begin_counting(&mut self) {
+        self.counts = Counts::default();
+        self.next = None;
+        self.waiting.clear();
+        self.missing_since = None;
+    }
+
     /// Says that pictures are waited for from now on.
     pub(crate) fn watch(&mut self, now: Instant) {
         self.watched = Some(now);

@@ -176,6 +176,7 @@ fn person(summary: &Summary, lasted: Duration) -> Value {
         fields.insert("watched".into(), json!(summary.watched));
         fields.insert("allotted".into(), json!(summary.allotted));
         fields.insert("changes".into(), json!(summary.changes));
+        fields.insert("sound_lost_before".into(), json!(summary.sound_lost_before));
         fields.insert("failure".into(), json!(summary.failure));
     }
     value

@@ -61,6 +61,8 @@ pub(crate) struct Summary {
     pub(crate) changes: u64,
     /// How many pictures were watched in the end.
     pub(crate) watched: usize,
+    /// Packets of sound that were lost before it counted.
+    pub(crate) sound_lost_before: u64,
     /// Why it gave up, if it did.
     pub(crate) failure: Option<String>,
 }
