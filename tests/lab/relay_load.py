@@ -39,7 +39,7 @@ SQUEEZED = "rate=150kbit queue=400ms"
 
 
 def call(people, cameras, seconds, *more):
-    return ["--people", people, "--cameras", cameras, "--page", 9, "--for", f"{seconds}s", *more]
+    return ["--people", people, "--cameras", cameras, "--microphones", max(cameras, 1), "--page", 9, "--for", f"{seconds}s", *more]
 
 
 def common(counted, yard):
@@ -51,12 +51,12 @@ def common(counted, yard):
             "repaired": everything["pictures"]["repaired"], "idle": yard.idle()}
 
 
-def many(people, cameras, threads=1):
+def many(people, cameras, tile="426x240"):
     def drive(folder, seconds):
         yard = Yard(folder)
         try:
             server = yard.serve()
-            words = call(people, cameras, seconds, "--join-over", f"{people / 20:.1f}s", "--settle", "10s", "--threads", threads)
+            words = call(people, cameras, seconds, "--join-over", f"{people / 20:.1f}s", "--settle", "10s", "--tile", tile)
             counted = yard.counted(yard.crowd([yard.link(), *words], server), seconds + 120)
             return {**common(counted, yard), "memory": counted["memory_a_participant"] / 1e6, "cpu": counted["cpu_seconds_a_gigabit"],
                     "core": counted["server_cpu_s"] / counted["seconds"] * 100, "switch": counted["all"]["pictures"]["switch_longest_ms"]}
@@ -195,7 +195,7 @@ def attack(kind, seconds):
 
 # Case: what runs, how long one counts.
 CASES = {
-    "fifty": (many(50, 50), 30), "two-hundred": (many(200, 10), 30), "squeezed": (squeezed, 25), "late": (late, 0), "restarted": (restarted, 25),
+    "fifty": (many(50, 50), 30), "two-hundred": (many(200, 10, "320x180"), 30), "squeezed": (squeezed, 25), "late": (late, 0), "restarted": (restarted, 25),
     "malformed": (under_attack("malformed"), 15), "half-open": (under_attack("half-open"), 15), "flood": (under_attack(None, "flood"), 15),
     "keyframes": (under_attack(None, "keyframes"), 15),
 }

@@ -30,6 +30,8 @@ use crate::{
 
 /// Before connecting again, as an application waits the first time.
 const BACK_OFF: Duration = Duration::from_millis(500);
+/// How long saying goodbye may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the whole of connecting may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -97,10 +99,13 @@ impl Participant {
         let mut phase = self.scene.phase.clone();
         let mut counted = Tally::default();
         loop {
+            let over = async {
+                let _ = phase.wait_for(|phase| *phase == Phase::Over).await;
+                sleep(FAREWELL).await;
+            };
             let ended = tokio::select! {
-                biased;
-                _ = phase.wait_for(|phase| *phase == Phase::Over) => None,
                 ended = self.session() => Some(ended),
+                () = over => None,
             };
             if let Some(endpoint) = &mut self.endpoint {
                 self.silent_since = self.silent_since.or(endpoint.heard);
@@ -171,8 +176,11 @@ impl Participant {
                 },
                 changed = phase.changed() => {
                     changed?;
-                    if *phase.borrow_and_update() == Phase::Counting {
-                        self.begin_counting();
+                    let phase = *phase.borrow_and_update();
+                    match phase {
+                        Phase::Arriving => {}
+                        Phase::Counting => self.begin_counting(),
+                        Phase::Over => return say(&mut socket, &ClientMessage::Leave).await,
                     }
                 }
             }
