@@ -131,7 +131,7 @@ def under_attack(attack, misuse=None):
         yard = Yard(folder)
         try:
             server, link = yard.serve(), yard.link()
-            crowd = yard.crowd([link, *call(10, 10, seconds, "--settle", "10s")], server)
+            crowd = yard.crowd([link, *call(10, 10, seconds, "--settle", "10s", "--among-themselves")], server)
             yard.sleep(8, crowd)
             other = None
             if misuse:

@@ -81,6 +81,9 @@ pub(crate) struct Options {
     /// The name of the first; the others count on
     #[arg(long, default_value = "Load", value_name = "NAME")]
     pub(crate) name: String,
+    /// Watches and hears only those whom this program brought
+    #[arg(long)]
+    pub(crate) among_themselves: bool,
     /// What the first participant does to the others
     #[arg(long, value_name = "KIND")]
     pub(crate) misuse: Option<Misuse>,

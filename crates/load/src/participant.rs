@@ -50,6 +50,7 @@ pub(crate) struct Participant {
     /// Who publishes what.
     published: BTreeMap<ParticipantId, Published>,
     watched: Vec<ParticipantId>,
+    deaf_to: Vec<ParticipantId>,
     layers: HashMap<ParticipantId, Option<u8>>,
     channels: HashMap<ParticipantId, SealedChannel>,
     knows: Vec<ParticipantId>,
@@ -68,16 +69,19 @@ impl Participant {
         let link: MeetingLink = (scene.options.link.as_deref().context("no link")?).parse()?;
         let keys = MeetingKeys::derive(link.secret(), link.room());
         let now = clock::now();
+        let id = ParticipantId::from_bits(random()?);
+        scene.bring(id);
         Ok(Self {
             keys,
             link,
-            id: ParticipantId::from_bits(random()?),
+            id,
             resume: None,
             connection: 0,
             connected: false,
             endpoint: None,
             published: BTreeMap::new(),
             watched: Vec::new(),
+            deaf_to: Vec::new(),
             layers: HashMap::new(),
             channels: HashMap::new(),
             knows: Vec::new(),
@@ -214,6 +218,7 @@ impl Participant {
                     // The seat is gone: the next time as somebody new.
                     self.resume = None;
                     self.id = ParticipantId::from_bits(random()?);
+                    self.scene.bring(self.id);
                     self.channels.clear();
                     bail!("refused: {code:?}, {message}");
                 }

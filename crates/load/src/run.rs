@@ -4,7 +4,7 @@ use std::{
     fs,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use nonstop_wire::ParticipantId;
 use tokio::{
     runtime::Builder,
     sync::watch,
@@ -39,6 +40,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let options = Arc::new(options);
     let (phase, watching) = watch::channel(Phase::Arriving);
     let connected = Arc::new(AtomicUsize::new(0));
+    let brought = Arc::default();
     let before = options.server_pid.and_then(process::usage);
     let threads: Vec<_> = (0..usize::from(options.threads))
         .map(|thread| {
@@ -47,9 +49,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
                 watching.clone(),
                 Arc::clone(&connected),
             );
+            let brought = Arc::clone(&brought);
             thread::Builder::new()
                 .name(format!("load {thread}"))
-                .spawn(move || crowd(thread, &options, &watching, &connected))
+                .spawn(move || crowd(thread, &options, &watching, &connected, brought))
         })
         .collect::<Result<_, _>>()?;
     let began = clock::now();
@@ -114,6 +117,7 @@ fn crowd(
     options: &Arc<Options>,
     phase: &watch::Receiver<Phase>,
     connected: &Arc<AtomicUsize>,
+    brought: Arc<Mutex<Vec<ParticipantId>>>,
 ) -> anyhow::Result<Vec<Summary>> {
     let recording = match &options.recording {
         Some(path) => {
@@ -132,6 +136,7 @@ fn crowd(
         recording: Rc::new(recording),
         phase: phase.clone(),
         connected: Arc::clone(connected),
+        brought,
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let everybody = LocalSet::new();

@@ -3,11 +3,12 @@
 use std::{
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use nonstop_wire::ParticipantId;
 use tokio::sync::watch;
 
 use crate::{endpoint::Tally, options::Options, recording::Recording};
@@ -30,12 +31,26 @@ pub(crate) struct Scene {
     pub(crate) recording: Rc<Recording>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) connected: Arc<AtomicUsize>,
+    /// Who was brought by this program.
+    pub(crate) brought: Arc<Mutex<Vec<ParticipantId>>>,
 }
 
 impl Scene {
     /// Counts one more who is connected.
     pub(crate) fn arrived(&self) {
         self.connected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts somebody among those whom this program brought.
+    pub(crate) fn bring(&self, who: ParticipantId) {
+        let mut brought = self.brought.lock().unwrap_or_else(PoisonError::into_inner);
+        brought.push(who);
+    }
+
+    /// Tells whether somebody is to be watched and heard.
+    pub(crate) fn takes(&self, who: ParticipantId) -> bool {
+        let brought = self.brought.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.options.among_themselves || brought.contains(&who)
     }
 
     /// Returns how many are connected.

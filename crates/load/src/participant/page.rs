@@ -19,7 +19,7 @@ impl Participant {
             return Ok(());
         }
         let publishers: Vec<_> = (self.published.values())
-            .filter(|published| published.pictures)
+            .filter(|published| published.pictures && self.scene.takes(published.participant))
             .map(|published| published.participant)
             .collect();
         let page = self.scene.options.page.min(publishers.len());
@@ -27,9 +27,13 @@ impl Participant {
         let watched: Vec<_> = (0..page)
             .map(|tile| publishers[(first + tile) % publishers.len()])
             .collect();
-        if watched == self.watched && !watched.is_empty() {
+        let deaf_to: Vec<_> = (self.published.keys().copied())
+            .filter(|who| !self.scene.takes(*who))
+            .collect();
+        if watched == self.watched && deaf_to == self.deaf_to && !watched.is_empty() {
             return Ok(());
         }
+        self.deaf_to = deaf_to;
         let now = clock::now();
         for who in watched.iter().filter(|who| !self.watched.contains(who)) {
             if let (Some(endpoint), Some(published)) = (&mut self.endpoint, self.published.get(who))
@@ -55,6 +59,7 @@ impl Participant {
             .collect();
         let watch = Watch {
             pictures,
+            deaf_to: self.deaf_to.clone(),
             ..Watch::default()
         };
         say(socket, &ClientMessage::Watch(watch)).await
