@@ -110,7 +110,7 @@ def rows(case, ours, theirs):
     for name, what, unit, bound in (("cpu", "CPU seconds a forwarded Gbit", "s", theirs and round(SHARE * middle(theirs, "cpu"), 4)), ("lost", "lost packets", "", 0),
                                     ("p50", "forwarding delay, median", "ms", None), ("p99", "forwarding delay, 99th percentile", "ms", None),
                                     ("memory", "memory a participant", "MB", .5), ("rate", "forwarded payload", "Mbit/s", None)):
-        found.append({**common, "figure": what, "value": middle(ours, name), "unit": unit, "bound": bound or (0 if name == "lost" else bound or None),
+        found.append({**common, "figure": what, "value": middle(ours, name), "unit": unit, "bound": bound or (0 if name == "lost" else None),
                       "better": "higher" if name == "rate" else "lower", "peer": middle(theirs, name)})
     ratio = round(middle(ours, "cpu") / middle(theirs, "cpu"), 3) if theirs else None
     found.append({**common, "figure": "the same CPU, of what Janus takes", "value": ratio, "unit": "", "bound": SHARE, "better": "lower", "peer": 1 if theirs else None,

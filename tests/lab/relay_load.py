@@ -12,7 +12,7 @@ makes a lab of its own, so it needs root or a kernel that gives users namespaces
 says so and exits with status 77. Rows go to target/bench/relay.json.
 
 Environment: NONSTOP_BIN (folder of nonstop-server and nonstop-load; default target/release), WAN (path
-of nonstop-wan).
+of nonstop-wan), LAB_REALTIME=1 (the server and the crowd go before everything else on a busy machine).
 """
 import argparse
 import os
