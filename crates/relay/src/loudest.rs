@@ -66,6 +66,14 @@ impl Loudness {
         self.audible = Some(now);
     }
 
+    /// Returns how loud the voice is now, in dB above silence; zero where it is silent.
+    pub(crate) fn level(&self, now: Instant) -> f32 {
+        let heard = self.audible.filter(|_| !self.is_silent(now));
+        heard.map_or(0.0, |at| {
+            self.voice - DECAY * now.saturating_duration_since(at).as_secs_f32()
+        })
+    }
+
     fn is_silent(&self, now: Instant) -> bool {
         let long = |at: Instant| now.saturating_duration_since(at) >= HOLD;
         self.audible.is_none_or(long)

@@ -30,6 +30,11 @@ pub(crate) struct Sound {
 #[derive(Debug, Clone, Copy)]
 struct Ear {
     to: Member,
+    /// Whether it wants to hear.
+    wants: bool,
+    /// Whether its connection is too narrow for so many voices.
+    muffled: bool,
+    /// Whether it hears.
     hears: bool,
     /// Whether nothing was passed on since it began to listen.
     fresh: bool,
@@ -52,20 +57,41 @@ impl Default for Sound {
 }
 
 impl Sound {
-    /// Says whether a receiver hears; one heard of for the first time is numbered from `first`.
-    pub(crate) fn listen(&mut self, to: Member, seat: usize, hears: bool, first: u64) {
+    /// Says whether a receiver wants to hear; one heard of for the first time is numbered from `first`.
+    pub(crate) fn listen(&mut self, to: Member, seat: usize, wants: bool, first: u64) {
         if self.ears.len() <= seat {
-            if !hears {
+            if !wants {
                 return;
             }
             self.ears.resize(seat + 1, Ear::NOBODY);
         }
-        let upcoming = self.upcoming();
         let ear = &mut self.ears[seat];
         if ear.number == 0 {
             ear.number = first;
         }
         ear.to = to;
+        ear.wants = wants;
+        self.settle(seat);
+    }
+
+    /// Says whether the connection of a receiver who wants to hear is too narrow for this voice; a gap in
+    /// what it hears is none in its numbers.
+    pub(crate) fn muffle(&mut self, seat: usize, muffled: bool) {
+        if let Some(ear) = self.ears.get_mut(seat) {
+            ear.muffled = muffled;
+            self.settle(seat);
+        }
+    }
+
+    /// Tells whether a receiver wants to hear, and does not because its connection is too narrow.
+    pub(crate) fn is_muffled(&self, seat: usize) -> bool {
+        self.ears.get(seat).is_some_and(|ear| ear.muffled)
+    }
+
+    fn settle(&mut self, seat: usize) {
+        let upcoming = self.upcoming();
+        let ear = &mut self.ears[seat];
+        let hears = ear.wants && !ear.muffled;
         match (ear.hears, hears) {
             (false, true) => {
                 ear.since = upcoming;
@@ -86,13 +112,24 @@ impl Sound {
 
     /// Whether anybody hears it.
     pub(crate) fn heard(&self) -> bool {
-        self.published && self.ears.iter().any(|ear| ear.hears)
+        self.published && self.ears.iter().any(|ear| ear.wants)
     }
 
     /// Returns what it takes to pass it on to a receiver; nothing if it is not heard there.
     pub(crate) fn rate_for(&self, seat: usize) -> Option<Bitrate> {
         let ear = self.ears.get(seat)?;
         (self.published && ear.hears).then_some(self.rate)
+    }
+
+    /// Returns what it takes to pass it on once.
+    pub(crate) fn rate(&self) -> Option<Bitrate> {
+        self.published.then_some(self.rate)
+    }
+
+    /// Returns what it would take to pass it on to a receiver who wants to hear.
+    pub(crate) fn rate_wanted(&self, seat: usize) -> Option<Bitrate> {
+        let ear = self.ears.get(seat)?;
+        (self.published && ear.wants && self.rate > Bitrate::ZERO).then_some(self.rate)
     }
 
     /// Measures the rate.
@@ -167,6 +204,8 @@ impl Sound {
 impl Ear {
     const NOBODY: Self = Self {
         to: Member(0),
+        wants: false,
+        muffled: false,
         hears: false,
         fresh: false,
         since: 0,

@@ -4,6 +4,7 @@ mod sim;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nonstop_rate::Bitrate;
 use nonstop_relay::{Event, Forward, Member, Watch};
 use sim::{CLEAN, LAYERS, ROUGH, SMALL, Sim, ms};
 
@@ -205,4 +206,45 @@ fn who_speaks_is_told() {
         Some(Event::Speakers(of(&[1, 0]))),
         "who left is forgotten"
     );
+}
+
+#[test]
+fn a_narrow_connection_is_given_the_loudest_that_fit_and_the_others_notice_nothing() {
+    let mut sim = Sim::new(5, CLEAN);
+    let members: Vec<_> = (0..6)
+        .map(|number| sim.join(number, &[], true, if number == 5 { 90 } else { 1000 }))
+        .collect();
+    for (index, member) in members.iter().enumerate() {
+        listen(&mut sim, *member, &[], false);
+        speak(&mut sim, *member, 30 + 6 * index as u8);
+    }
+    let narrow = members[5];
+    sim.run(ms(3000));
+    let heard = |sim: &Sim, since: usize| {
+        let to_narrow = sim.sounds[since..].iter().filter(|it| it.2.to == narrow);
+        let from: BTreeSet<Member> = to_narrow.map(|it| it.1).collect();
+        from
+    };
+    let mut since = sim.sounds.len();
+    sim.run(ms(3000));
+    let few = heard(&sim, since);
+    assert!((1..5).contains(&few.len()), "{few:?}");
+    assert!(few.contains(&members[0]), "the loudest is among them");
+    assert!(!few.contains(&members[4]), "the quietest is not");
+    let to_others = streams(&sim);
+    assert!(to_others[&(members[4], members[0])].len() > 280);
+
+    // Another raises their voice, and is heard at once.
+    since = sim.sounds.len();
+    speak(&mut sim, members[4], 10);
+    sim.run(ms(400));
+    assert!(heard(&sim, since).contains(&members[4]));
+
+    // There is room for all.
+    sim.room
+        .handle_estimate(narrow, Bitrate::from_kbps(1000), sim.now);
+    since = sim.sounds.len();
+    sim.run(ms(600));
+    assert_eq!(heard(&sim, since).len(), 5);
+    check(&sim);
 }

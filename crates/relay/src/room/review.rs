@@ -3,7 +3,15 @@
 use std::time::Instant;
 
 use super::{Notice, REVIEW, Room};
+use nonstop_rate::Bitrate;
+
 use crate::{Event, MAX_LAYERS};
+
+/// Of what a connection carries, voices get so much at most.
+const SOUND_SHARE: f64 = 0.75;
+
+/// Whoever is heard gives way only to somebody who is louder by so much, in dB.
+const STAYS: f32 = 3.0;
 
 impl Room {
     /// Returns the next thing to be done or told.
@@ -35,6 +43,7 @@ impl Room {
             seat.sound.measure(now);
             seat.pictures.tidy(now);
         }
+        self.fit_sound(now);
         for receiver in 0..self.seats.len() {
             let seat = self.seats[receiver].as_ref();
             if seat.is_some_and(|seat| !seat.watched.is_empty()) {
@@ -114,6 +123,43 @@ impl Room {
             .filter(|seat| seat.sound.published)
         {
             seat.sound.listen(to, receiver, hears, first);
+        }
+    }
+
+    /// Withholds the quietest voices from receivers whose connections are too narrow for all of them.
+    fn fit_sound(&mut self, now: Instant) {
+        let voices = self.seats.iter().flatten();
+        let all: Bitrate = voices.filter_map(|seat| seat.sound.rate()).sum();
+        for receiver in 0..self.seats.len() {
+            let Some(seat) = self.seats[receiver].as_mut() else {
+                continue;
+            };
+            let budget = seat.estimate.scale(SOUND_SHARE);
+            // Where all fit, and nothing is withheld, there is nothing to be done.
+            let narrow = all > budget;
+            if std::mem::replace(&mut seat.narrow, narrow) || narrow {
+                self.fit_sound_of(receiver, budget, now);
+            }
+        }
+    }
+
+    fn fit_sound_of(&mut self, receiver: usize, budget: Bitrate, now: Instant) {
+        let mut voices: Vec<(usize, f32, Bitrate)> = Vec::new();
+        for (publisher, seat) in self.seats.iter().enumerate() {
+            let Some(seat) = seat else { continue };
+            if let Some(rate) = seat.sound.rate_wanted(receiver) {
+                let heard = !seat.sound.is_muffled(receiver);
+                let level = seat.loudness.level(now) + if heard { STAYS } else { 0.0 };
+                voices.push((publisher, level, rate));
+            }
+        }
+        voices.sort_by(|one, other| other.1.total_cmp(&one.1));
+        let mut taken = Bitrate::ZERO;
+        for (place, (publisher, _, rate)) in voices.into_iter().enumerate() {
+            taken += rate;
+            if let Some(seat) = self.seats[publisher].as_mut() {
+                seat.sound.muffle(receiver, place > 0 && taken > budget);
+            }
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Seat {
     pub(super) watched: Vec<Watched>,
     pub(super) deaf: bool,
     pub(super) deaf_to: Vec<Member>,
+    /// Whether its connection is too narrow for all voices.
+    pub(super) narrow: bool,
     /// What it is given takes so much, sound included.
     pub(super) allotted: Bitrate,
     /// What it was told last: the layers, and what it could use.
@@ -81,6 +83,7 @@ impl Seat {
             watched: Vec::new(),
             deaf: true,
             deaf_to: Vec::new(),
+            narrow: false,
             allotted: Bitrate::ZERO,
             layers: Vec::new(),
             desired: Bitrate::ZERO,
