@@ -38,8 +38,9 @@ use crate::{bucket::Bucket, config::Rate, slab::Key};
 /// meanwhile is pictures, for sound is not paced.
 const FIRST_ESTIMATE: str0m::bwe::Bitrate = str0m::bwe::Bitrate::kbps(800);
 /// How much is believed of what a participant says to receive on other ways, and its bounds.
-const BELIEVED: f64 = 0.8;
-const LEAST_BELIEVED: Bitrate = Bitrate::from_kbps(300);
+/// It is the least that the way carries, for senders seldom fill it.
+const BELIEVED: f64 = 1.25;
+const LEAST_BELIEVED: Bitrate = Bitrate::from_kbps(800);
 const MOST_BELIEVED: Bitrate = Bitrate::from_kbps(8_000);
 /// How long there may be no sign of life (RFC 7675 section 5.1 gives a sender 30 s; here the
 /// participant's checks come every few seconds).
@@ -448,7 +449,7 @@ impl Client {
         });
     }
 
-    /// Begins with what arrives at the participant on other ways, in bits a second, a little below it;
+    /// Begins with what arrives at the participant on other ways, in bits a second, a little above it;
     /// returns what the way is believed to carry. Who says too much harms nobody else.
     pub(super) fn begin_at(&mut self, arriving: u64) -> Bitrate {
         let first = Bitrate::from_bps(arriving).scale(BELIEVED);
