@@ -15,16 +15,17 @@ ONE_WAY = 20
 DYNAMIC = range(96, 128)
 
 
-def words(home, size="320x180", rate="300k"):
+def words(home, size="320x180", rate="300k", speaks=True):
     """What a person says to `nonstop call`: pictures that cost little, and a sound of their own."""
-    return ("--camera", "test-card", "--max-size", size, "--max-bitrate", rate, "--microphone", f"file:{hearing.sound_of(RESULTS, home)}")
+    sound = f"file:{hearing.sound_of(RESULTS, home)}" if speaks else "none"
+    return ("--camera", "test-card", "--max-size", size, "--max-bitrate", rate, "--microphone", sound)
 
 
 class Crowd:
     """People in homes 1 to `count` of a stage, in one meeting."""
 
-    def __init__(self, stage, count, kinds=None, loss=0, server=(), size="320x180", rate="300k", settings=None):
-        self.stage, self.size, self.rate = stage, size, rate
+    def __init__(self, stage, count, kinds=None, loss=0, server=(), size="320x180", rate="300k", settings=None, speak=None):
+        self.stage, self.size, self.rate, self.speak = stage, size, rate, speak
         more = settings or {}
         if loss:
             # Half of it at each end, so that it is what a packet meets from one person to another.
@@ -40,7 +41,7 @@ class Crowd:
             if record:
                 self.ears[home] = hearing.Ears(f"{self.stage.folder}/heard-{home}-{len(self.stage.callers)}")
                 more = ("--record", self.ears[home].folder)
-            self.people[home] = self.stage.join(home, self.link, words=(*words(home, self.size, self.rate), *more), wait=wait)
+            self.people[home] = self.stage.join(home, self.link, words=(*words(home, self.size, self.rate, self.speak is None or home in self.speak), *more), wait=wait)
         return [self.people[home] for home in homes]
 
     def together(self, seconds=25):
