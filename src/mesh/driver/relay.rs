@@ -18,6 +18,9 @@ use crate::mesh::{
 /// How often the uplink is asked whether it can feed a mesh.
 const ASK: Duration = Duration::from_millis(500);
 
+/// What of the rate that came a second ago is still counted on.
+const FADING: f64 = 0.8;
+
 /// The connection to the relay, once it is worth having.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -87,11 +90,13 @@ impl Driver {
         relay.relayed.take(takes.collect(), known);
     }
 
-    /// Takes in what comes through a link.
+    /// Takes in what comes from somebody, once a second for each way. What came before fades slowly: a
+    /// way that broke is replaced by one that carries as much.
     pub(super) fn note_arriving(&mut self, id: ParticipantId, stats: &LinkStats) {
         if let Some(party) = self.parties.get_mut(&id) {
             let rates = [stats.video_received, stats.audio_received];
-            party.arriving = rates.into_iter().flatten().sum();
+            let rate: Bitrate = rates.into_iter().flatten().sum();
+            party.arriving = rate.max(party.arriving.scale(FADING));
         }
     }
 
@@ -168,7 +173,10 @@ impl Driver {
             RelayedEvent::PicturesPaused { id, paused } => {
                 (id, RelayedNews::PicturesPaused(paused))
             }
-            RelayedEvent::Stats { id, stats } => (id, RelayedNews::Stats(stats)),
+            RelayedEvent::Stats { id, stats } => {
+                self.note_arriving(id, &stats);
+                (id, RelayedNews::Stats(stats))
+            }
         };
         self.room.handle_relayed(id, news, now);
     }
