@@ -10,6 +10,7 @@ mod program;
 #[allow(dead_code, reason = "the tests of TURN use the rest")]
 #[path = "../turn/raw.rs"]
 mod raw;
+mod record;
 #[allow(dead_code, reason = "the tests of TURN use the rest")]
 #[path = "../turn/wire.rs"]
 mod wire;
@@ -27,7 +28,8 @@ use std::{
 use client::serve;
 use nonstop_server::{Config, RelayConfig, Server, TurnConfig};
 use nonstop_wire::{ClientMessage, ServerMessage};
-use peer::{Order, Packet, Peer, SIZES, now};
+use peer::{Order, Peer, SIZES, now};
+use record::Packet;
 
 async fn relay() -> (Server, SocketAddr) {
     serve(Config {
@@ -128,7 +130,7 @@ async fn a_narrow_link_takes_less_and_all_of_the_sound() {
         peer.watch(&[1], SIZES[2]).await;
     }
     let largest =
-        |heard: &peer::Record| heard.pictures(1).last().is_some_and(|last| last.layer == 2);
+        |heard: &record::Record| heard.pictures(1).last().is_some_and(|last| last.layer == 2);
     for peer in [&bob, &eve] {
         peer.wait("given the largest layer", largest).await;
     }
@@ -216,7 +218,7 @@ async fn media_goes_on_while_a_websocket_is_resumed() {
     bob.wait("given pictures", |heard| heard.pictures(1).len() >= 20)
         .await;
     let published = bob.record().published(1).unwrap();
-    let count = |heard: &peer::Record| heard.streams[&published.sound_ssrc].packets.len();
+    let count = |heard: &record::Record| heard.streams[&published.sound_ssrc].packets.len();
     ann.order(Order::Resume).await;
     bob.order(Order::Resume).await;
     bob.wait("told again", |heard| heard.published(1).is_some())

@@ -2,7 +2,7 @@
 //! task of its own that says what it is told to say and writes down what it hears.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -11,7 +11,7 @@ use std::{
 use nonstop_relay::FrameMarking;
 use nonstop_wire::{
     ClientMessage, LayerSize, Publish, Published, RelayExtensions, RelayOpen, RelayOpened,
-    RelayPayloadTypes, ServerMessage, Token, Watch, Watched, Welcome,
+    RelayPayloadTypes, ServerMessage, Token, Watch, Watched,
 };
 use str0m::{
     Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig,
@@ -24,7 +24,10 @@ use str0m::{
 use tokio::{net::UdpSocket, sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::{Client, PATIENCE, id, join};
+use crate::{
+    client::{Client, PATIENCE, id, join},
+    record::{Packet, Record},
+};
 
 const TYPES: RelayPayloadTypes = RelayPayloadTypes {
     sound: 111,
@@ -42,76 +45,6 @@ pub(crate) const SIZES: [(u32, u32); 3] = [(320, 180), (640, 360), (1280, 720)];
 const PACKETS: [u32; 3] = [1, 3, 8];
 const PICTURE: Duration = Duration::from_millis(40);
 const SOUND: Duration = Duration::from_millis(20);
-
-/// What came under one SSRC.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stream {
-    pub(crate) packets: Vec<Packet>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Packet {
-    pub(crate) sequence: u64,
-    pub(crate) timestamp: u32,
-    pub(crate) marker: bool,
-    pub(crate) marking: Option<FrameMarking>,
-    pub(crate) level: Option<i8>,
-    /// Which layer it says in its payload to be.
-    pub(crate) layer: u8,
-    pub(crate) at: Instant,
-}
-
-/// What a participant heard so far.
-#[derive(Debug, Default)]
-pub(crate) struct Record {
-    pub(crate) welcome: Option<Welcome>,
-    pub(crate) messages: Vec<ServerMessage>,
-    pub(crate) opened: Option<RelayOpened>,
-    pub(crate) connected: bool,
-    pub(crate) streams: HashMap<u32, Stream>,
-    pub(crate) keyframes_asked: usize,
-    pub(crate) reports: HashMap<u32, usize>,
-}
-
-impl Record {
-    pub(crate) fn published(&self, of: u64) -> Option<Published> {
-        let mut last = None;
-        for message in &self.messages {
-            match message {
-                ServerMessage::Published(published) if published.participant == id(of) => {
-                    last = Some(published.clone());
-                }
-                ServerMessage::Unpublished { participant } if *participant == id(of) => {
-                    last = None;
-                }
-                _ => {}
-            }
-        }
-        last
-    }
-
-    pub(crate) fn pictures(&self, of: u64) -> &[Packet] {
-        let ssrc = self.published(of).map(|published| published.pictures_ssrc);
-        let stream = ssrc.and_then(|ssrc| self.streams.get(&ssrc));
-        stream.map_or(&[], |stream| &stream.packets)
-    }
-
-    pub(crate) fn sound(&self, of: u64) -> &[Packet] {
-        let ssrc = self.published(of).map(|published| published.sound_ssrc);
-        let stream = ssrc.and_then(|ssrc| self.streams.get(&ssrc));
-        stream.map_or(&[], |stream| &stream.packets)
-    }
-
-    pub(crate) fn wanted(&self) -> Option<nonstop_wire::Wanted> {
-        self.messages
-            .iter()
-            .rev()
-            .find_map(|message| match message {
-                ServerMessage::Wanted(wanted) => Some(wanted.clone()),
-                _ => None,
-            })
-    }
-}
 
 /// What a participant is told to do.
 #[derive(Debug)]
