@@ -2,7 +2,8 @@
 
 mod sim;
 
-use nonstop_relay::Event;
+use nonstop_rate::Bitrate;
+use nonstop_relay::{Config, Event, Member, Publication, Room, Size, Watch};
 use sim::{CLEAN, LARGE, LAYERS, MIDDLE, ROUGH, SMALL, Sim, ms, size};
 
 #[test]
@@ -423,4 +424,40 @@ fn what_is_never_repaired_leaves_its_gaps_and_no_others() {
         };
         assert!(lost(free) > 0, "some were lost");
     }
+}
+
+#[test]
+fn nothing_is_probed_for_where_nothing_is_watched() {
+    let mut room = Room::new(Config::default());
+    let (publisher, viewer) = (Member(1), Member(2));
+    let mut now = Sim::new(9, CLEAN).now;
+    room.join(publisher, now);
+    room.join(viewer, now);
+    let publication = Publication {
+        sound: true,
+        layers: LAYERS.to_vec(),
+    };
+    room.set_publication(publisher, Some(publication), now);
+    let mut desired = |pictures: &[(Member, Size)]| {
+        let watch = Watch {
+            pictures: pictures.to_vec(),
+            ..Watch::default()
+        };
+        room.set_watch(viewer, watch, now);
+        let mut told = None;
+        for _ in 0..10 {
+            now += ms(100);
+            room.handle_timeout(now);
+            while let Some(event) = room.poll_event() {
+                if let Event::Desired { to, bitrate } = event {
+                    assert_eq!(to, viewer);
+                    told = Some(bitrate);
+                }
+            }
+        }
+        told
+    };
+    assert!(desired(&[(publisher, MIDDLE)]) > Some(Bitrate::from_kbps(300)));
+    assert_eq!(desired(&[]), Some(Bitrate::ZERO));
+    assert_eq!(desired(&[]), None, "once is enough");
 }

@@ -171,7 +171,11 @@ impl Room {
             .iter()
             .map(|bid| bid.cost(bid.most))
             .sum::<Bitrate>();
-        let desired = (most + sound).scale(PROBING);
+        // Sound alone is not worth probing for.
+        let desired = match seat.watched.is_empty() && watched.is_empty() {
+            true => Bitrate::ZERO,
+            false => (most + sound).scale(PROBING),
+        };
         let little = seat.desired.scale(0.1);
         let far = desired.saturating_sub(seat.desired) > little
             || seat.desired.saturating_sub(desired) > little

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Notice, REVIEW, Room};
+use super::{Notice, REVIEW, Room, seat::Seat};
 use nonstop_rate::Bitrate;
 
 use crate::{Event, MAX_LAYERS};
@@ -46,7 +46,8 @@ impl Room {
         self.fit_sound(now);
         for receiver in 0..self.seats.len() {
             let seat = self.seats[receiver].as_ref();
-            if seat.is_some_and(|seat| !seat.watched.is_empty()) {
+            let probed = |seat: &Seat| seat.desired > Bitrate::ZERO;
+            if seat.is_some_and(|seat| !seat.watched.is_empty() || probed(seat)) {
                 self.allot(receiver, now);
             }
         }
