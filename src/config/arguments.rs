@@ -131,7 +131,7 @@ pub struct CheckArguments {
 #[derive(Debug, Clone, Args)]
 pub struct DemoArguments {
     /// How many take part
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=12))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=5))]
     pub people: u8,
     /// How long the call lasts, counted from when everybody is connected
     #[arg(long = "for", value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
@@ -284,7 +284,7 @@ mod tests {
             );
         }
         assert!(parse(&["call"]).is_err());
-        assert!(parse(&["demo", "--people", "13"]).is_err());
+        assert!(parse(&["demo", "--people", "6"]).is_err());
         assert!(parse(&["devices", "--yaml"]).is_err());
     }
 
