@@ -15,8 +15,6 @@ use std::{
 
 use crate::clock;
 
-/// How long it rests: a tenth of the five milliseconds within which senders pace a video frame.
-const NAP: Duration = Duration::from_micros(500);
 /// From how many datagrams a second on: below, most naps would find nothing more.
 const BUSY_PER_SECOND: f64 = 2000.0;
 /// Over which time the rate is taken.
@@ -25,6 +23,7 @@ const WINDOW: Duration = Duration::from_millis(50);
 /// Decides about naps.
 #[derive(Debug)]
 pub(crate) struct Naps {
+    length: Duration,
     handled: AtomicUsize,
     window: Mutex<Window>,
 }
@@ -37,9 +36,10 @@ struct Window {
 }
 
 impl Naps {
-    /// Begins awake.
-    pub(crate) fn new(now: Instant) -> Self {
+    /// Begins awake; rests for `length` each time.
+    pub(crate) fn new(length: Duration, now: Instant) -> Self {
         Self {
+            length,
             handled: AtomicUsize::new(0),
             window: Mutex::new(Window {
                 since: now,
@@ -49,7 +49,7 @@ impl Naps {
         }
     }
 
-    /// Counts what was read at once.
+    /// Counts what was read or sent at once.
     pub(crate) fn count(&self, datagrams: usize) {
         self.handled.fetch_add(datagrams, Ordering::Relaxed);
     }
@@ -57,7 +57,7 @@ impl Naps {
     /// Rests if that is worth it. Only where the system can rest for so short a time.
     pub(crate) fn rest(&self) {
         if cfg!(unix) && self.due(clock::now()) {
-            thread::sleep(NAP);
+            thread::sleep(self.length);
         }
     }
 
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn it_rests_while_much_is_relayed_and_only_then() {
         let start = clock::now();
-        let naps = Naps::new(start);
+        let naps = Naps::new(Duration::from_micros(500), start);
         let at = |millis| start + Duration::from_millis(millis);
         let rested = |from: u64, each: usize| {
             let rested = (from..from + 200).filter(|millis| {

@@ -52,6 +52,16 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 const MOST_PLACES: usize = 16;
 /// How far str0m's clock may be ahead: it spaces packets that leave at once by a microsecond.
 const AHEAD: Duration = Duration::from_micros(200);
+/// By how much time has to pass until str0m lets the next packet out.
+const SPACING: Duration = Duration::from_micros(1);
+/// The SSRC under which str0m probes where there is no stream that could be repaired.
+const PROBE: [u8; 4] = [0; 4];
+/// How much later str0m may be asked after it has sent all that was passed on: it wants to be asked
+/// again at once after each packet, and has nothing more. Mostly the next packet comes first.
+const RELAXED: Duration = Duration::from_millis(5);
+/// How long it is asked whenever it wants after it has sent something of its own: repairs and probes
+/// keep time.
+const INTENT: Duration = Duration::from_millis(100);
 /// Most packets that leave at once; the rest is next in a millisecond.
 const MOST_AT_ONCE: usize = 1024;
 /// How long packets of pictures are kept to be sent again: longer than the longest round trip on
@@ -63,7 +73,7 @@ const REPAIR_PACKETS: usize = 256;
 /// What part of a stream may be sent again: more than the losses under which a call works.
 const REPAIR_RATIO: f32 = 0.3;
 /// How long sound pauses until its stream is forgotten: streams that say nothing cost time.
-const SOUND_IDLE: Duration = Duration::from_secs(10);
+const SOUND_IDLE: Duration = Duration::from_secs(2);
 /// The section of all sound, and that of all pictures. Neither is ever sent.
 const SOUND: &str = "sound";
 const PICTURES: &str = "pictures";
@@ -114,6 +124,17 @@ struct Stream {
     used: Instant,
 }
 
+/// What was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// Something that was passed on, and more of it waits.
+    More,
+    /// The last of what was passed on, and nothing else is on its way.
+    Last,
+    /// Something of str0m's own, or something that follows it.
+    Else,
+}
+
 /// A participant's connection.
 pub(super) struct Client {
     pub(super) member: Member,
@@ -144,6 +165,10 @@ pub(super) struct Client {
     streams: HashMap<u32, Stream>,
     /// Whose stream is which of a section's, pictures and sound together.
     slots: Vec<Option<Member>>,
+    /// How many packets were passed on and not sent yet.
+    waiting: usize,
+    /// Until when packets of its own are likely to follow each other: it repairs, or probes the way.
+    intent_until: Instant,
     /// When str0m wants to be asked next.
     due: Instant,
     /// The time for which this stands in the agenda.
@@ -199,6 +224,8 @@ impl Client {
             timeline: Timeline::default(),
             streams: HashMap::new(),
             slots: Vec::new(),
+            waiting: 0,
+            intent_until: now,
             due: now,
             listed: None,
             dirty: false,
@@ -246,6 +273,11 @@ impl Client {
         }
         self.receive(source, datagram, now);
         true
+    }
+
+    /// Has it looked at before long: what came in hurries nobody, and mostly something is sent soon.
+    pub(super) fn postpone(&mut self, now: Instant) {
+        self.due = self.due.min(now + RELAXED);
     }
 
     /// Takes in a datagram from one of the participant's places.
@@ -309,6 +341,18 @@ impl Client {
                     if let Some((_, exit)) = self.places.iter().find(|(place, _)| *place == to) {
                         outlet.push(*exit, to, &transmit.contents);
                     }
+                    match self.count_sent(&transmit.contents) {
+                        Sent::Last => {
+                            self.due = self.now + RELAXED;
+                            return None;
+                        }
+                        Sent::More if self.now < now + AHEAD => {
+                            self.now += SPACING;
+                            let now = self.now;
+                            self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
+                        }
+                        Sent::More | Sent::Else => {}
+                    }
                 }
                 Ok(Output::Event(Event::Connected)) => self.connected = true,
                 Ok(Output::Event(event)) => return Some(event),
@@ -320,6 +364,27 @@ impl Client {
         }
         self.due = now + Duration::from_millis(1);
         None
+    }
+
+    /// Tells what was sent, and counts it.
+    fn count_sent(&mut self, datagram: &[u8]) -> Sent {
+        let types = self.payload_types;
+        let kind = datagram.get(1).map(|kind| kind & 0x7f);
+        let passed_on = kind == Some(types.sound) || kind == Some(types.pictures);
+        let probe = datagram.get(8..12) == Some(&PROBE[..]);
+        if kind == Some(types.repair) || (passed_on && (probe || self.waiting == 0)) {
+            self.intent_until = self.now + INTENT;
+            return Sent::Else;
+        }
+        if !passed_on {
+            return Sent::Else;
+        }
+        self.waiting -= 1;
+        match self.waiting {
+            0 if self.now < self.intent_until => Sent::Else,
+            0 => Sent::Last,
+            _ => Sent::More,
+        }
     }
 
     /// Passes a packet of somebody's sound on to the participant.
@@ -376,6 +441,7 @@ impl Client {
             .marker(marker)
             .nackable(repair.is_some())
             .ext_vals(ext_vals);
+        self.waiting += 1;
         self.guard(|rtc| {
             let mut direct = rtc.direct_api();
             let ssrc = Ssrc::from(ssrc);
@@ -383,8 +449,9 @@ impl Client {
                 let mid = Mid::from(if repair.is_some() { PICTURES } else { SOUND });
                 let stream =
                     direct.declare_stream_tx(ssrc, repair.map(Ssrc::from), mid, Some(rid(slot)));
-                if repair.is_some() {
-                    stream.set_rtx_cache(REPAIR_PACKETS, REPAIR_AGE, Some(REPAIR_RATIO));
+                match repair {
+                    Some(_) => stream.set_rtx_cache(REPAIR_PACKETS, REPAIR_AGE, Some(REPAIR_RATIO)),
+                    None => stream.set_rtx_cache(0, Duration::ZERO, None),
                 }
             }
             if let Some(stream) = direct.stream_tx(&ssrc) {
@@ -425,6 +492,11 @@ impl Client {
             .streams
             .extract_if(|ssrc, stream| over(*ssrc, stream))
             .collect();
+        if over.is_empty() {
+            return;
+        }
+        // What waits of them is dropped. Of the others, it goes out as if it were str0m's own.
+        self.waiting = 0;
         for (ssrc, stream) in over {
             self.slots[stream.slot] = None;
             self.guard(|rtc| rtc.direct_api().remove_stream_tx(ssrc.into()));
@@ -469,6 +541,7 @@ impl Client {
     /// Says goodbye, so that the participant need not find out.
     pub(super) fn say_goodbye(&mut self, outlet: &mut Outlet) {
         if self.over.is_none() && self.connected {
+            self.waiting = 0;
             self.guard(Rtc::close);
             let now = self.now;
             while self.poll(now, outlet).is_some() {}

@@ -25,7 +25,7 @@ use crate::slab::{Key, Slab};
 /// those that were there before.
 const PLACE_BITS: u32 = 16;
 /// How often streams that say nothing are looked for.
-const TIDY: Duration = Duration::from_secs(5);
+const TIDY: Duration = Duration::from_secs(2);
 
 /// The relay's part of a room.
 pub(super) struct Hall {
@@ -144,7 +144,15 @@ impl Hub {
                     return;
                 }
                 client.receive(source, datagram, now);
-                self.attend(number, now);
+                // Reports and feedback (RFC 5761 section 4) are most of what receivers send.
+                if matches!(datagram, [128..=191, 192..=223, ..]) {
+                    client.postpone(now);
+                    let due = client.due();
+                    self.agenda
+                        .put(Due::Client(number), due, &mut client.listed);
+                } else {
+                    self.attend(number, now);
+                }
             }
             _ => self.dropped.foreign += 1,
         }

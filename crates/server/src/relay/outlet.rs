@@ -41,6 +41,8 @@ pub(super) struct Outlet {
     bytes: Vec<u8>,
     length: usize,
     datagrams: usize,
+    /// How many were taken in all, until somebody asks.
+    sent: usize,
 }
 
 impl Outlet {
@@ -52,7 +54,13 @@ impl Outlet {
             bytes: Vec::with_capacity(MOST_BYTES),
             length: 0,
             datagrams: 0,
+            sent: 0,
         }
+    }
+
+    /// Returns how many datagrams it was given since it was last asked.
+    pub(super) fn take_sent(&mut self) -> usize {
+        std::mem::take(&mut self.sent)
     }
 
     /// Sends a datagram, together with those before it if they go the same way.
@@ -68,6 +76,7 @@ impl Outlet {
         }
         self.bytes.extend_from_slice(datagram);
         self.datagrams += 1;
+        self.sent += 1;
         // Only the last one may be shorter.
         if datagram.len() < self.length {
             self.flush();

@@ -46,6 +46,9 @@ const FACTS: usize = 4096;
 /// How many answers may wait in the channel. When it is full, they wait in the hub, and facts wait
 /// as well.
 pub(crate) const ANSWERS: usize = 4096;
+/// How long it rests while much is passed on: about as long as a sender takes for the packets of a
+/// picture, which then leave together.
+const NAP: Duration = Duration::from_millis(1);
 /// Rest after a socket failed.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often other ports are tried where the usual one is taken.
@@ -146,7 +149,7 @@ impl Relay {
         let addresses = Addresses::new(bound, outward, config.external.clone());
         let ground = Ground::new().ok_or_else(|| io::Error::other("no certificate"))?;
 
-        let naps = Arc::new(Naps::new(clock::now()));
+        let naps = Arc::new(Naps::new(NAP, clock::now()));
         let resting = Arc::clone(&naps);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -360,6 +363,7 @@ impl World {
     fn finish(&mut self, now: Instant) {
         self.hub.handle_timeout(now);
         self.hub.finish(now);
+        self.naps.count(self.hub.outlet.take_sent());
         while let Some(answer) = self.hub.answers.pop_front() {
             if let Err(cause) = self.answers.try_send(answer) {
                 self.hub.answers.push_front(cause.into_inner());

@@ -45,6 +45,9 @@ const ARRIVALS: usize = 64;
 const ROUND: Duration = Duration::from_secs(1);
 /// How long a connection may be without an allocation.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long it rests while much is relayed: a tenth of the five milliseconds within which senders
+/// pace a video frame.
+const NAP: Duration = Duration::from_micros(500);
 /// Rest after a socket failed.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -103,7 +106,7 @@ impl Turn {
         let ports: Ports = config.ports.clone();
         let machine = Machine::new(config, secret, outward, &seed);
 
-        let naps = Arc::new(Naps::new(clock::now()));
+        let naps = Arc::new(Naps::new(NAP, clock::now()));
         let resting = Arc::clone(&naps);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
