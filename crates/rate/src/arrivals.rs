@@ -36,6 +36,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// How long arrivals are remembered: a report can tell times that are up to 8 s apart.
 const MEMORY: Duration = Duration::from_secs(4);
 
+/// Of fewer packets no loss is told: one lost would be 2 %.
+const FEWEST: usize = 50;
+
 /// What arrived, for the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArrivalReport {
@@ -101,6 +104,13 @@ impl Arrivals {
             self.begin = self.begin.min(number);
             self.waiting_since.get_or_insert(now);
         }
+    }
+
+    /// Returns the share of packets that did not arrive in the last seconds, 0.0 to 1.0, once enough came
+    /// to tell.
+    pub fn loss(&self) -> Option<f64> {
+        let missing = self.seen.iter().filter(|seen| seen.is_none()).count();
+        (self.seen.len() >= FEWEST).then(|| missing as f64 / self.seen.len() as f64)
     }
 
     /// Returns when a report is due.

@@ -23,6 +23,9 @@ pub enum Event {
         /// For each layer, whether somebody is given it or is about to be. A layer wanted anew begins
         /// with a keyframe.
         layers: [bool; MAX_LAYERS],
+        /// Whether packets of its sound should carry earlier sound (RFC 2198): somebody who hears it
+        /// loses packets.
+        redundancy: bool,
     },
     /// Tell a receiver which layer of each picture it watches is passed on.
     Allotted {

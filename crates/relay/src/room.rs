@@ -67,6 +67,8 @@ pub struct Room {
     /// When the next review is due, and the first keyframe that may not be asked for yet.
     review_at: Option<Instant>,
     keyframe_at: Option<Instant>,
+    /// The seats of those who lose packets, and have room for redundancy in what they hear.
+    losers: Vec<usize>,
     scratch: Scratch,
 }
 
@@ -104,6 +106,7 @@ impl Room {
             notices: VecDeque::new(),
             review_at: None,
             keyframe_at: None,
+            losers: Vec::new(),
             scratch: Scratch::default(),
         }
     }
@@ -155,6 +158,7 @@ impl Room {
             self.sounding -= 1;
         }
         self.notices.retain(|notice| notice.seat() != Some(left));
+        self.losers.retain(|loser| *loser != left);
         self.loudest.remove(left);
         self.speakers.remove(left);
         let mut watchers = Vec::new();
@@ -239,6 +243,7 @@ impl Room {
         };
         let before = std::mem::take(&mut seat.watched);
         let hears_alike = seat.deaf == watch.deaf && seat.deaf_to == watch.deaf_to;
+        seat.loss = watch.loss;
         seat.deaf = watch.deaf;
         seat.deaf_to = watch.deaf_to;
         let mut watched: Vec<Watched> = Vec::with_capacity(watch.pictures.len().min(200));

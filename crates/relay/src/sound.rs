@@ -115,6 +115,12 @@ impl Sound {
         self.published && self.ears.iter().any(|ear| ear.wants)
     }
 
+    /// Returns the seats of those who hear it.
+    pub(crate) fn hearers(&self) -> impl Iterator<Item = usize> {
+        let ears = self.ears.iter().enumerate();
+        ears.filter(|(_, ear)| ear.hears).map(|(seat, _)| seat)
+    }
+
     /// Returns what it takes to pass it on to a receiver; nothing if it is not heard there.
     pub(crate) fn rate_for(&self, seat: usize) -> Option<Bitrate> {
         let ear = self.ears.get(seat)?;

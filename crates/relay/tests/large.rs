@@ -92,7 +92,9 @@ fn joining_and_leaving_keeps_nothing() {
     sim.watch(stays, &[]);
     sim.run(ms(5000));
     let last = sim.told.iter().rev().find_map(|(_, event)| match event {
-        Event::Wanted { of, sound, layers } if *of == stays => Some((*sound, *layers)),
+        Event::Wanted {
+            of, sound, layers, ..
+        } if *of == stays => Some((*sound, *layers)),
         _ => None,
     });
     assert_eq!(last, Some((false, [false; 3])));

@@ -248,3 +248,83 @@ fn a_narrow_connection_is_given_the_loudest_that_fit_and_the_others_notice_nothi
     assert_eq!(heard(&sim, since).len(), 5);
     check(&sim);
 }
+
+/// Listens to everybody, and says how many of 100 packets are lost on the way.
+fn lose(sim: &mut Sim, member: Member, loss: u8) {
+    let watch = Watch {
+        loss,
+        ..Watch::default()
+    };
+    sim.room.set_watch(member, watch, sim.now);
+}
+
+#[test]
+fn redundancy_is_wanted_of_those_who_are_heard_where_packets_are_lost() {
+    let mut sim = Sim::new(8, CLEAN);
+    let members: Vec<_> = (0..3)
+        .map(|number| sim.join(number, &[], true, 1000))
+        .collect();
+    for member in &members {
+        lose(&mut sim, *member, 0);
+        speak(&mut sim, *member, 30);
+    }
+    sim.run(ms(3000));
+    let redundant = |sim: &Sim| {
+        let publishers = members.iter().map(|member| &sim.publishers[member]);
+        publishers.map(|it| it.redundancy).collect::<Vec<_>>()
+    };
+    assert_eq!(redundant(&sim), [false, false, false]);
+    lose(&mut sim, members[0], 2);
+    sim.run(ms(1000));
+    assert_eq!(redundant(&sim), [false, true, true], "not of themselves");
+    let watch = Watch {
+        loss: 2,
+        deaf_to: vec![members[1]],
+        ..Watch::default()
+    };
+    sim.room.set_watch(members[0], watch, sim.now);
+    sim.run(ms(5000));
+    assert_eq!(redundant(&sim), [false, false, true]);
+    lose(&mut sim, members[0], 0);
+    sim.run(ms(5000));
+    assert_eq!(redundant(&sim), [false, false, false]);
+    lose(&mut sim, members[0], 2);
+    sim.run(ms(1000));
+    sim.room.leave(members[0], sim.now);
+    sim.run(ms(5000));
+    assert_eq!(redundant(&sim)[1..], [false, false]);
+    check(&sim);
+}
+
+#[test]
+fn a_narrow_connection_is_not_filled_with_redundancy_and_hears_the_loudest() {
+    let mut sim = Sim::new(9, CLEAN);
+    let members: Vec<_> = (0..4)
+        .map(|number| sim.join(number, &[], true, if number == 3 { 220 } else { 1000 }))
+        .collect();
+    for (index, member) in members.iter().enumerate() {
+        lose(&mut sim, *member, 0);
+        speak(&mut sim, *member, 30 + 6 * index as u8);
+    }
+    let narrow = members[3];
+    // Its own losses are no reason: twice as much does not fit.
+    lose(&mut sim, narrow, 10);
+    sim.run(ms(5000));
+    assert!(sim.publishers.values().all(|it| !it.redundancy));
+    // Another's are, and it is given the loudest of what then comes.
+    lose(&mut sim, members[1], 10);
+    sim.run(ms(4000));
+    assert!(sim.publishers[&members[0]].redundancy);
+    let since = sim.sounds.len();
+    sim.run(ms(4000));
+    let to_narrow = sim.sounds[since..].iter().filter(|it| it.2.to == narrow);
+    let mut heard = BTreeMap::new();
+    for (_, from, _) in to_narrow {
+        *heard.entry(*from).or_insert(0) += 1;
+    }
+    assert!(heard[&members[0]] > 190, "the loudest is whole: {heard:?}");
+    let bytes: u64 = heard.values().map(|packets| packets * 180).sum();
+    let most = Bitrate::from_kbps(220).scale(0.75);
+    assert!(bytes * 8 / 4 <= most.bps(), "{heard:?}");
+    check(&sim);
+}

@@ -87,6 +87,7 @@ impl Wishes {
             deaf_to: wanted.deaf_to.clone(),
             deaf: wanted.deaf,
             arriving: None,
+            loss: 0,
         };
         if self.told.as_ref() == Some(&watch) {
             return None;

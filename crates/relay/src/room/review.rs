@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::{Notice, REVIEW, Room, seat::Seat};
+use super::{
+    Notice, REVIEW, Room,
+    seat::{Seat, Wanted},
+};
 use nonstop_rate::Bitrate;
 
 use crate::{Event, MAX_LAYERS};
@@ -44,6 +47,7 @@ impl Room {
             seat.pictures.tidy(now);
         }
         self.fit_sound(now);
+        self.find_losers(now);
         for receiver in 0..self.seats.len() {
             let seat = self.seats[receiver].as_ref();
             let probed = |seat: &Seat| seat.desired > Bitrate::ZERO;
@@ -76,7 +80,14 @@ impl Room {
             layer.review(used[index], now);
             layers[index] = layer.demand.wanted();
         }
-        let wanted = (seat.sound.published && seat.heard.wanted(), layers);
+        let helped = seat.sound.hearers().any(|it| self.losers.contains(&it));
+        seat.redundancy.update(helped, now);
+        let sound = seat.sound.published && seat.heard.wanted();
+        let wanted = Wanted {
+            sound,
+            layers,
+            redundancy: sound && seat.redundancy.wanted(),
+        };
         if wanted != seat.wanted {
             seat.wanted = wanted;
             self.notice(Notice::Wanted(publisher));
@@ -144,6 +155,22 @@ impl Room {
         }
     }
 
+    /// Finds out which receivers lose packets, and have room for redundancy in what they hear.
+    fn find_losers(&mut self, now: Instant) {
+        let voices = self.seats.iter().flatten();
+        let all: Bitrate = voices.filter_map(|seat| seat.sound.rate()).sum();
+        self.losers.clear();
+        for (receiver, seat) in self.seats.iter_mut().enumerate() {
+            let Some(seat) = seat else { continue };
+            let budget = seat.estimate.scale(SOUND_SHARE);
+            let (lossy, narrow) = (seat.loss > 0, seat.narrow);
+            seat.aid.look(lossy, all, budget, narrow, now);
+            if seat.aid.helps() {
+                self.losers.push(receiver);
+            }
+        }
+    }
+
     fn fit_sound_of(&mut self, receiver: usize, budget: Bitrate, now: Instant) {
         let mut voices: Vec<(usize, f32, Bitrate)> = Vec::new();
         for (publisher, seat) in self.seats.iter().enumerate() {
@@ -203,8 +230,9 @@ impl Room {
             },
             Notice::Wanted(_) => Event::Wanted {
                 of: seat.member,
-                sound: seat.wanted.0,
-                layers: seat.wanted.1,
+                sound: seat.wanted.sound,
+                layers: seat.wanted.layers,
+                redundancy: seat.wanted.redundancy,
             },
             Notice::Allotted(_) => Event::Allotted {
                 to: seat.member,

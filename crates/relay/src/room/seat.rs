@@ -20,6 +20,9 @@ const MOST_PATIENCE: Duration = Duration::from_secs(12);
 const WRONG: Duration = Duration::from_secs(5);
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
+/// Where redundancy made voices take too much, it is not tried again so soon.
+const NARROW_PAUSE: Duration = Duration::from_secs(15);
+
 /// A member, who publishes and receives.
 #[derive(Debug)]
 pub(super) struct Seat {
@@ -30,13 +33,18 @@ pub(super) struct Seat {
     pub(super) loudness: Loudness,
     pub(super) activity: Activity,
     pub(super) heard: Demand,
+    /// Whether somebody who hears it loses packets, and has room for redundancy.
+    pub(super) redundancy: Demand,
     /// What it was told last is wanted.
-    pub(super) wanted: (bool, [bool; MAX_LAYERS]),
+    pub(super) wanted: Wanted,
     // As a receiver.
     pub(super) estimate: Bitrate,
     pub(super) watched: Vec<Watched>,
     pub(super) deaf: bool,
     pub(super) deaf_to: Vec<Member>,
+    /// Of 100 packets that are sent to it.
+    pub(super) loss: u8,
+    pub(super) aid: Aid,
     /// Whether its connection is too narrow for all voices.
     pub(super) narrow: bool,
     /// What it is given takes so much, sound included.
@@ -45,6 +53,22 @@ pub(super) struct Seat {
     pub(super) layers: Vec<(Member, Option<u8>)>,
     pub(super) desired: Bitrate,
     pub(super) caution: Caution,
+}
+
+/// What of a publication is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Wanted {
+    pub(super) sound: bool,
+    pub(super) layers: [bool; MAX_LAYERS],
+    pub(super) redundancy: bool,
+}
+
+/// Whether a receiver who loses packets is helped by redundancy in what it hears.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Aid {
+    helps: bool,
+    /// When its connection last became too narrow for it.
+    narrowed: Option<Instant>,
 }
 
 /// Somebody whose pictures are watched.
@@ -78,11 +102,14 @@ impl Seat {
             loudness: Loudness::default(),
             activity: Activity::default(),
             heard: Demand::default(),
-            wanted: (false, [false; MAX_LAYERS]),
+            redundancy: Demand::default(),
+            wanted: Wanted::default(),
             estimate,
             watched: Vec::new(),
             deaf: true,
             deaf_to: Vec::new(),
+            loss: 0,
+            aid: Aid::default(),
             narrow: false,
             allotted: Bitrate::ZERO,
             layers: Vec::new(),
@@ -106,6 +133,34 @@ impl Watched {
             most: 0,
             rising: None,
         }
+    }
+}
+
+impl Aid {
+    /// Looks at a receiver: whether it loses packets, what `voices` take of the `budget` for them, and
+    /// whether its connection is too narrow for all of them. With redundancy voices take twice as much.
+    pub(super) fn look(
+        &mut self,
+        lossy: bool,
+        voices: Bitrate,
+        budget: Bitrate,
+        narrow: bool,
+        now: Instant,
+    ) {
+        let fits = voices.scale(2.0) <= budget;
+        let soon = |at: Instant| now.saturating_duration_since(at) < NARROW_PAUSE;
+        if self.helps {
+            self.helps = lossy && !narrow;
+            if narrow {
+                self.narrowed = Some(now);
+            }
+        } else {
+            self.helps = lossy && fits && !self.narrowed.is_some_and(soon);
+        }
+    }
+
+    pub(super) fn helps(&self) -> bool {
+        self.helps
     }
 }
 

@@ -88,7 +88,7 @@ enum Arrival {
     Picture(Member, u8, PicturePacket),
     Sound(Member, SoundPacket),
     Keyframe(Member, u8),
-    Wanted(Member, bool, [bool; 3]),
+    Wanted(Member, bool, [bool; 3], bool),
 }
 
 pub(crate) struct Sim {
@@ -319,9 +319,9 @@ impl Sim {
                     publisher.keyframe(layer);
                 }
             }
-            Arrival::Wanted(of, sound, layers) => {
+            Arrival::Wanted(of, sound, layers, redundancy) => {
                 if let Some(publisher) = self.publishers.get_mut(&of) {
-                    publisher.want(sound, layers);
+                    publisher.want(sound, layers, redundancy);
                 }
             }
         }
@@ -334,8 +334,14 @@ impl Sim {
                 Event::RequestKeyframe { of, layer } => {
                     self.arrive_after(back, Arrival::Keyframe(*of, *layer));
                 }
-                Event::Wanted { of, sound, layers } => {
-                    self.arrive_after(back, Arrival::Wanted(*of, *sound, *layers));
+                Event::Wanted {
+                    of,
+                    sound,
+                    layers,
+                    redundancy,
+                } => {
+                    let wanted = Arrival::Wanted(*of, *sound, *layers, *redundancy);
+                    self.arrive_after(back, wanted);
                 }
                 _ => {}
             }

@@ -36,6 +36,8 @@ pub(crate) struct Publisher {
     pub(crate) layers: Vec<Layer>,
     pub(crate) sound: bool,
     pub(crate) sound_wanted: bool,
+    /// Whether its sound carries earlier sound.
+    pub(crate) redundancy: bool,
     pub(crate) level: u8,
     /// Whether anything is sent.
     pub(crate) sends: bool,
@@ -66,6 +68,7 @@ impl Publisher {
             layers: layers.collect(),
             sound,
             sound_wanted: false,
+            redundancy: false,
             level: 127,
             sends: true,
             sound_sequence: 40_000,
@@ -86,8 +89,9 @@ impl Publisher {
         self.layers[layer].keyframe = true;
     }
 
-    pub(crate) fn want(&mut self, sound: bool, wanted: [bool; 3]) {
+    pub(crate) fn want(&mut self, sound: bool, wanted: [bool; 3], redundancy: bool) {
         self.sound_wanted = sound;
+        self.redundancy = redundancy;
         for (layer, wanted) in self.layers.iter_mut().zip(wanted) {
             layer.keyframe |= wanted && !layer.wanted;
             layer.wanted = wanted;
@@ -117,7 +121,7 @@ impl Publisher {
                     sequence: self.sound_sequence,
                     timestamp: self.sound_sequence as u32 * 960,
                     marker: false,
-                    size: 100,
+                    size: if self.redundancy { 180 } else { 100 },
                     level: Some(self.level),
                     voice: self.level < 60,
                 });

@@ -333,13 +333,22 @@ impl Hub {
                     self.touch(to);
                 }
             }
-            Event::Wanted { of, sound, layers } => {
+            Event::Wanted {
+                of,
+                sound,
+                layers,
+                redundancy,
+            } => {
                 let Some(client) = self.client(of) else {
                     return;
                 };
                 let participant = client.participant;
                 let layers = layers.into_iter().take(client.layers.len()).collect();
-                let wanted = Wanted { sound, layers };
+                let wanted = Wanted {
+                    sound,
+                    layers,
+                    redundancy,
+                };
                 if let Some(hall) = self.halls.get_mut(key)
                     && let Some(card) = hall.members.get_mut(&participant)
                 {
@@ -460,6 +469,7 @@ fn resolve(hall: &Hall, watch: &nonstop_wire::Watch) -> Watch {
         pictures: pictures.collect(),
         deaf_to: watch.deaf_to.iter().filter_map(member).collect(),
         deaf: watch.deaf,
+        loss: watch.loss,
     }
 }
 
