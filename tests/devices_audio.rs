@@ -227,6 +227,7 @@ fn received(packet: &EncodedAudio, sequence: &mut u64) -> VoicePacket {
         sequence: *sequence as u16,
         timestamp: (packet.step * 960) as u32,
         marker: false,
+        recovered: false,
         payload: packet.data.clone(),
         arrived: clock::now(),
     };

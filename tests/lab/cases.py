@@ -36,11 +36,11 @@ def lost(log, since, until, direction="up"):
 
 
 def audio_not_delivered(log, since, until, direction="up"):
-    return sum(p.fate != "ok" for p in log.only(direction, since=since, until=until, payload_type=AUDIO).packets)
+    return sum(p.fate != "ok" for p in log.only(direction, since=since, until=until, payload_types=AUDIO).packets)
 
 
 def audio_wait(log, since, until):
-    return log.only(since=since, until=until, payload_type=AUDIO).wait(1)
+    return log.only(since=since, until=until, payload_types=AUDIO).wait(1)
 
 
 # ---- one flow

@@ -12,7 +12,7 @@ from servers import RELAY_PORTS
 # twice.
 ONE_WAY = 20
 # RTP has its payload types here in all our calls (RFC 3551, section 6: the dynamic ones).
-DYNAMIC = range(96, 128)
+DYNAMIC = {63, *range(96, 128)}
 
 
 def words(home, size="320x180", rate="300k", speaks=True):

@@ -6,8 +6,8 @@ import csv
 from collections import namedtuple
 
 TCP, UDP = 6, 17
-# Opus, in our calls and in browsers alike.
-AUDIO = 111
+# Opus, and Opus that carries earlier sound (RFC 2198), in our calls and in browsers alike.
+AUDIO = {111, 63}
 
 # `remote` is the address beyond the link, `head` what a datagram or a segment begins with.
 Packet = namedtuple("Packet", "at direction bytes wait_ms fate protocol ports payload_type sequence ssrc remote head")
@@ -59,12 +59,12 @@ class Log:
             packets = [packet_of(row, zero) for row in csv.DictReader(f)]
         return cls(packets)
 
-    def only(self, direction="up", protocol=UDP, since=None, until=None, payload_type=None):
+    def only(self, direction="up", protocol=UDP, since=None, until=None, payload_types=None):
         """The packets of one direction and protocol, of a span of time, of one kind."""
         return Log([p for p in self.packets
                     if p.direction == direction and (protocol is None or p.protocol == protocol)
                     and (since is None or p.at >= since) and (until is None or p.at < until)
-                    and (payload_type is None or p.payload_type == payload_type)])
+                    and (payload_types is None or p.payload_type in payload_types)])
 
     # -- amounts
 

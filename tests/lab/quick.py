@@ -40,7 +40,7 @@ def check(folder, clip):
             return round(up.only(since=since, until=until).offered_bits() / (until - since) / 1e6, 2)
 
         def audio(since, until):
-            return sum(p.fate == "ok" for p in up.only(since=since, until=until, payload_type=AUDIO).packets) / (until - since)
+            return sum(p.fate == "ok" for p in up.only(since=since, until=until, payload_types=AUDIO).packets) / (until - since)
         connected = sender.connected()
         expect("the link connects directly", connected is not None and sender.path() == "direct", sender.path())
         before, squeezed = mbps(dropped - 8, dropped), mbps(rose - 8, rose)

@@ -15,7 +15,7 @@ CALM, AFTER = 30, 8
 
 def sound(packets, direction, since, until):
     """When packets of sound came through a link."""
-    return [p.at for p in packets if p.direction == direction and p.fate == "ok" and p.payload_type == AUDIO and since <= p.at < until]
+    return [p.at for p in packets if p.direction == direction and p.fate == "ok" and p.payload_type in AUDIO and since <= p.at < until]
 
 
 def longest_gap(times, since, until):

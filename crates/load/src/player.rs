@@ -23,6 +23,8 @@ const SOUND_TICK: Duration = Duration::from_millis(20);
 const SOUND_SAMPLES: u32 = 960;
 /// How long somebody speaks.
 const TURN: Duration = Duration::from_secs(4);
+/// The payload type by which redundant audio data names Opus.
+const OPUS: u8 = 111;
 /// Between two packets of somebody who is silent, in ticks: as Opus has it (RFC 7587, section 3.1.3).
 const SILENCE: u64 = 20;
 /// How often somebody who is silent looks whether it is their turn, in ticks.
@@ -77,6 +79,8 @@ pub(crate) struct Player {
     start: Instant,
     /// Whether payloads end with the time they were sent at.
     stamps: bool,
+    /// Whether sound has the form of redundant audio data.
+    redundant: bool,
     tick: Duration,
     ticks: u64,
     base: u32,
@@ -138,6 +142,7 @@ impl Player {
             recording,
             start,
             stamps,
+            redundant: false,
             tick,
             ticks: 0,
             base,
@@ -254,7 +259,12 @@ impl Player {
             }
             let packets = &self.recording.sound;
             let payload = &packets[tick as usize % packets.len()];
-            let payload = self.payload(payload, unix_time);
+            let payload = match self.redundant {
+                // Sound is redundant audio data (RFC 2198) on its way through the relay; without any
+                // redundancy that is one byte more.
+                true => self.payload(&[&[OPUS], payload.as_slice()].concat(), unix_time),
+                false => self.payload(payload, unix_time),
+            };
             out.push(Outgoing {
                 layer: None,
                 sequence: self.sound_sequence,
@@ -334,6 +344,14 @@ impl Player {
             layer.kept.pop_front();
         }
         packet
+    }
+
+    /// Gives sound the form of redundant audio data (RFC 2198), as a relay's participants do.
+    pub(crate) fn redundant(self) -> Self {
+        Self {
+            redundant: true,
+            ..self
+        }
     }
 
     fn payload(&self, payload: &[u8], unix_time: Duration) -> Arc<[u8]> {

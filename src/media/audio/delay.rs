@@ -21,10 +21,16 @@ const QUANTILE: f32 = 0.99;
 const FORGET: f32 = 0.9975;
 /// A packet may be pushed just after the engine looked; engine steps are 10 ms.
 const MARGIN_MICROS: i64 = 10_000;
-/// From this loss on, waits are long enough for the packet after the lost one, which can repair it.
-const LOSSY: f32 = 0.015;
-const REPAIRABLE: Duration = Duration::from_millis(40);
-const LOSS_FORGET: f32 = 0.01;
+/// From this loss on waits are long enough for the packet after the lost one, which brings it or can
+/// repair it, until there is hardly any loss.
+const LOSSY: f32 = 0.008;
+const LOSSLESS: f32 = 0.004;
+/// From this share of packets on that come in the one after them, two in a row are lost often enough to
+/// wait for that too: the second comes in the one after it, and repairs the first.
+const LOSSY_IN_A_ROW: f32 = 0.04;
+const PACKET: Duration = Duration::from_millis(20);
+/// About 250 packets, 5 s, are remembered.
+const LOSS_FORGET: f32 = 0.004;
 const BUCKET_MICROS: i64 = 5_000;
 const BUCKETS: usize = 100;
 /// Packets later than this tell of an outage; waiting for the next one would help nobody.
@@ -41,8 +47,12 @@ pub(super) struct DelayEstimator {
     fastest: VecDeque<(i64, i64)>,
     histogram: [f32; BUCKETS],
     seen: u32,
-    /// Share of packets that had a lost one before them, slowly forgotten.
+    /// Share of packets that were lost, or had a lost one before them, slowly forgotten.
     loss: f32,
+    /// Share of packets that came in the one after them.
+    recovered: f32,
+    /// Whether so much is lost that waits are longer for it.
+    lossy: bool,
 }
 
 impl DelayEstimator {
@@ -52,6 +62,8 @@ impl DelayEstimator {
             histogram: [0.0; BUCKETS],
             seen: 0,
             loss: 0.0,
+            recovered: 0.0,
+            lossy: false,
         }
     }
 
@@ -84,9 +96,13 @@ impl DelayEstimator {
         self.histogram[bucket] += 1.0 - keep;
     }
 
-    /// Takes note of whether a packet was missing before the one that is played.
-    pub(super) fn observe_loss(&mut self, lost: bool) {
-        self.loss += LOSS_FORGET * (f32::from(u8::from(lost)) - self.loss);
+    /// Takes note of a packet that is played: whether one was missing, it or the one before, and whether
+    /// it came in the packet after it.
+    pub(super) fn observe_loss(&mut self, lost: bool, recovered: bool) {
+        let share = |of: &mut f32, it: bool| *of += LOSS_FORGET * (f32::from(u8::from(it)) - *of);
+        share(&mut self.loss, lost);
+        share(&mut self.recovered, recovered);
+        self.lossy = self.loss > if self.lossy { LOSSLESS } else { LOSSY };
     }
 
     /// Forgets which packet was fastest: the sender's time line is a new one.
@@ -121,14 +137,19 @@ impl DelayEstimator {
                 }
             }
         }
-        let least = if self.loss > LOSSY {
-            REPAIRABLE
-        } else if self.seen < EVIDENCE {
+        let least = if self.seen < EVIDENCE {
             INITIAL
         } else {
             SHORTEST
         };
-        Duration::from_micros(micros as u64).clamp(least, LONGEST)
+        let spare = if self.recovered > LOSSY_IN_A_ROW {
+            PACKET * 2
+        } else if self.lossy {
+            PACKET
+        } else {
+            Duration::ZERO
+        };
+        (Duration::from_micros(micros as u64).max(least) + spare).min(LONGEST)
     }
 }
 

@@ -35,9 +35,10 @@ impl Delays {
         self.ways[way as usize].observe(media, arrived);
     }
 
-    /// Takes note of whether a packet was missing before the one that is played.
-    pub(super) fn observe_loss(&mut self, way: Way, lost: bool) {
-        self.ways[way as usize].observe_loss(lost);
+    /// Takes note of a packet that is played: whether one was missing, it or the one before, and whether
+    /// it came in the packet after it.
+    pub(super) fn observe_loss(&mut self, way: Way, lost: bool, recovered: bool) {
+        self.ways[way as usize].observe_loss(lost, recovered);
     }
 
     /// The sender's time line is a new one.

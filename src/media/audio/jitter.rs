@@ -12,6 +12,9 @@
 //! not thrown away. What that silence was, a loss or a sender with nothing to say, shows
 //! in the sequence number of the next packet; only then is it counted.
 //!
+//! A packet that was lost may come in the one after it (RFC 2198): it is played as if it had come itself,
+//! and tells nothing of how long packets take.
+//!
 //! Packets may come on two ways at once. The first copy counts, and while both ways bring sound it
 //! waits for the slower of them, so that either can end without anything missing.
 //!
@@ -38,6 +41,8 @@ pub(super) struct Packet {
     pub(super) timestamp: u32,
     /// Whether nothing was sent before it on its way.
     pub(super) marker: bool,
+    /// Whether it did not come itself, but in the packet after it.
+    pub(super) recovered: bool,
     /// Samples it holds at 48 kHz.
     pub(super) samples: u32,
     /// Whether it can repair the packet before it.
@@ -78,6 +83,8 @@ pub(super) enum Correction {
 pub(super) struct JitterStats {
     /// Packets played.
     pub(super) received: u64,
+    /// Of these, those that came in the packet after them only.
+    pub(super) recovered: u64,
     /// Packets that never came, or too late.
     pub(super) lost: u64,
     /// Samples made up for lost and late packets.
@@ -213,14 +220,20 @@ impl JitterBuffer {
             }
         };
         let way = packet.way;
+        if packet.recovered {
+            self.recover(packet, sequence, timestamp);
+            return;
+        }
         let copy = self.packets.get_mut(&timestamp);
-        if (copy.as_ref()).is_some_and(|copy| copy.sequences[way as usize].is_some()) {
+        let known = |copy: &&mut Entry| copy.sequences[way as usize].is_some();
+        if (copy.as_ref()).is_some_and(|copy| known(&copy) && !copy.packet.recovered) {
             return;
         }
         (self.delays).observe(way, micros(timestamp), since(origin, packet.arrived));
         if let Some(copy) = copy {
             copy.sequences[way as usize] = Some(sequence);
-            copy.marked &= packet.marker;
+            copy.marked = packet.marker && (copy.marked || copy.packet.recovered);
+            copy.packet.recovered = false;
             self.note_in_time(way, true);
             return;
         }
@@ -232,6 +245,25 @@ impl JitterBuffer {
         }
         let mut sequences = Sequences::default();
         sequences[way as usize] = Some(sequence);
+        self.insert(timestamp, sequences, packet);
+    }
+
+    /// Takes in a packet that came in the one after it, unless it is there or its time is over.
+    fn recover(&mut self, packet: Packet, sequence: i64, timestamp: i64) {
+        let way = packet.way as usize;
+        if let Some(copy) = self.packets.get_mut(&timestamp) {
+            copy.sequences[way].get_or_insert(sequence);
+            return;
+        }
+        if self.position().is_some_and(|at| timestamp < at.heard) {
+            return;
+        }
+        let mut sequences = Sequences::default();
+        sequences[way] = Some(sequence);
+        self.insert(timestamp, sequences, packet);
+    }
+
+    fn insert(&mut self, timestamp: i64, sequences: Sequences, packet: Packet) {
         let entry = Entry {
             marked: packet.marker,
             sequences,
@@ -411,12 +443,14 @@ impl JitterBuffer {
         let Some(entry) = self.packets.remove(&timestamp) else {
             return Pull::Silence { samples: STEP };
         };
+        let recovered = entry.packet.recovered;
         self.stats.received += 1;
+        self.stats.recovered += u64::from(recovered);
         let missing = self.missing(&entry);
         let silent = self.position().is_none_or(|at| at.heard < timestamp);
         self.pausing = silent && missing == 0;
         self.stats.lost += missing;
-        self.delays.observe_loss(entry.packet.way, missing > 0);
+        (self.delays).observe_loss(entry.packet.way, missing > 0 || recovered, recovered);
         self.lines.play(entry.sequences, timestamp);
         let samples = entry.packet.samples;
         self.stats.played += u64::from(samples);

@@ -4,6 +4,9 @@
 #[path = "jitter_ways_tests.rs"]
 mod ways;
 
+#[path = "jitter_redundancy_tests.rs"]
+mod redundancy;
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -76,6 +79,7 @@ impl Scene {
             sequence,
             timestamp,
             marker,
+            recovered: false,
             samples: 960,
             repairs: true,
             payload: Bytes::copy_from_slice(&n.to_be_bytes()),

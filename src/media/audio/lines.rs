@@ -73,6 +73,9 @@ impl Lines {
 
     /// Finds the place of a packet.
     pub(super) fn place(&mut self, packet: &Packet) -> Place {
+        if packet.recovered {
+            return self.place_recovered(packet);
+        }
         let Some(newest) = self.newest else {
             return self.start_anew(packet);
         };
@@ -101,6 +104,31 @@ impl Lines {
             return self.start_anew(packet);
         }
         line.suspect = None;
+        let sequence = line.newest.0 + step;
+        if step > 0 {
+            line.newest = (sequence, timestamp);
+        }
+        self.newest = Some(newest.max(timestamp));
+        Place::At {
+            sequence,
+            timestamp,
+        }
+    }
+
+    /// Finds the place of a packet that came in the one after it: on the line that there is, or nowhere.
+    fn place_recovered(&mut self, packet: &Packet) -> Place {
+        let Some((newest, line)) = self.newest.zip(self.lines[packet.way as usize].as_mut()) else {
+            return Place::Nowhere;
+        };
+        let advance = i64::from(packet.timestamp.wrapping_sub(newest as u32) as i32);
+        let timestamp = newest + advance;
+        let step = i64::from(packet.sequence.wrapping_sub(line.newest.0 as u16) as i16);
+        let strange = advance.abs() > MAX_TIME_JUMP
+            || !(-MAX_MISORDER..MAX_DROPOUT).contains(&step)
+            || step.signum() != (timestamp - line.newest.1).signum();
+        if strange {
+            return Place::Nowhere;
+        }
         let sequence = line.newest.0 + step;
         if step > 0 {
             line.newest = (sequence, timestamp);

@@ -46,6 +46,7 @@ fn received(sequence: u64, packet: &EncodedAudio, arrived: Instant) -> VoicePack
         sequence: sequence as u16,
         timestamp: (packet.step * 960) as u32,
         marker: false,
+        recovered: false,
         payload: packet.data.clone(),
         arrived,
     }
@@ -196,6 +197,7 @@ fn heard_over(ways: &[(Way, std::ops::Range<u64>, u64)]) -> (Vec<f32>, VoiceStat
                 sequence: (n - range.start) as u16,
                 timestamp: (n * 960) as u32,
                 marker: n == range.start,
+                recovered: false,
                 payload: payload.clone(),
                 arrived: start + Duration::from_millis(n * 20 + delay),
             });

@@ -86,6 +86,7 @@ impl Track {
             sequence: packet.sequence,
             timestamp: packet.timestamp,
             marker: packet.marker,
+            recovered: packet.recovered,
             samples,
             repairs: decoder::repairs_predecessor(&payload),
             payload,
@@ -116,6 +117,7 @@ impl Track {
         let stats = self.jitter.stats();
         self.stats.set(VoiceStats {
             received: stats.received,
+            recovered: stats.recovered,
             lost: stats.lost,
             concealed: samples_to_duration(stats.concealed),
             played: samples_to_duration(stats.played),

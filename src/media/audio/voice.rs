@@ -23,6 +23,8 @@ pub struct VoicePacket {
     pub timestamp: u32,
     /// RTP marker: it begins a talk spurt, so nothing was lost before it.
     pub marker: bool,
+    /// Whether it did not come itself, but in the packet after it (RFC 2198).
+    pub recovered: bool,
     /// The Opus packet.
     pub payload: Bytes,
     /// When it arrived.
@@ -32,8 +34,10 @@ pub struct VoicePacket {
 /// What was heard of one participant; every figure counts from the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct VoiceStats {
-    /// Packets that came in time.
+    /// Packets that came in time, themselves or in the packet after them.
     pub received: u64,
+    /// Of these, those that came in the packet after them only.
+    pub recovered: u64,
     /// Packets that never came, or too late.
     pub lost: u64,
     /// Sound made up because a packet was missing (silence that was not sent does not count,

@@ -109,6 +109,7 @@ mod tests {
 
     fn packet(timestamp: u32, marker: bool, payload: &'static [u8]) -> Ordered<RtpIn> {
         Ordered::Packet(RtpIn {
+            payload_type: 102,
             sequence: 0,
             timestamp,
             marker,

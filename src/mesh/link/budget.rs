@@ -1,7 +1,8 @@
 //! How a link's estimate is shared between sound and pictures, and when pictures pause.
 //!
 //! ```text
-//! estimate ─┬─ sound first: 32, 24 or 16 kb/s of Opus and its headers
+//! estimate ─┬─ sound first: 32, 24 or 16 kb/s of Opus, as much again where each packet carries
+//!           │  the one before, and headers
 //!           └─ the rest to pictures; below 80 kb/s in all for 1.5 s they pause,
 //!              from 110 kb/s for 2 s they come back
 //! ```
@@ -43,6 +44,8 @@ const RESUME_AFTER: Duration = Duration::from_secs(2);
 pub(in crate::mesh) struct Share {
     /// The bitrate of Opus.
     pub(in crate::mesh) sound: Bitrate,
+    /// What sound takes besides, because each packet carries the one before.
+    pub(in crate::mesh) redundancy: Bitrate,
     /// The bitrate of H.264.
     pub(in crate::mesh) video: Bitrate,
     /// Whether pictures pause.
@@ -76,12 +79,13 @@ impl Budget {
         self.sound_since = None;
     }
 
-    /// Shares the newest estimate. Where no pictures are `wanted` all of it is there for sound, and
+    /// Shares the newest estimate. With `redundant` sound takes twice as much. Where no pictures are `wanted` all of it is there for sound, and
     /// a low one is no reason to pause.
     pub(in crate::mesh) fn share(
         &mut self,
         estimate: Bitrate,
         wanted: bool,
+        redundant: bool,
         now: Instant,
     ) -> Share {
         if wanted {
@@ -91,9 +95,11 @@ impl Budget {
         }
         self.choose_sound(estimate, wanted, now);
         let (sound, _) = SOUND[self.sound];
+        let redundancy = if redundant { sound } else { Bitrate::ZERO };
         Share {
             sound,
-            video: Self::video(estimate, sound),
+            redundancy,
+            video: Self::video(estimate, sound + redundancy),
             paused: self.paused,
         }
     }
@@ -104,11 +110,13 @@ impl Budget {
         rest.scale(PAYLOAD_SHARE).max(LEAST_VIDEO)
     }
 
-    /// Returns the estimate from which on sound is at its best, and pictures have so much.
-    pub(in crate::mesh) fn needed(video: Option<Bitrate>) -> Bitrate {
+    /// Returns the estimate from which on sound is at its best, `redundant` or not, and pictures have
+    /// so much.
+    pub(in crate::mesh) fn needed(video: Option<Bitrate>, redundant: bool) -> Bitrate {
         let (sound, _) = SOUND[SOUND.len() - 1];
+        let redundancy = if redundant { sound } else { Bitrate::ZERO };
         let video = video.map_or(Bitrate::ZERO, |video| video.scale(1.0 / PAYLOAD_SHARE));
-        sound + SOUND_HEADERS + video
+        sound + redundancy + SOUND_HEADERS + video
     }
 
     fn pause_or_resume(&mut self, estimate: Bitrate, now: Instant) {
@@ -179,10 +187,10 @@ mod tests {
 
         fn run(&mut self, kbps: u64, wanted: bool, steps: u32) -> Share {
             let estimate = Bitrate::from_kbps(kbps);
-            let mut share = self.budget.share(estimate, wanted, self.now);
+            let mut share = self.budget.share(estimate, wanted, false, self.now);
             for _ in 0..steps {
                 self.now += Duration::from_millis(100);
-                share = self.budget.share(estimate, wanted, self.now);
+                share = self.budget.share(estimate, wanted, false, self.now);
             }
             share
         }
@@ -200,10 +208,27 @@ mod tests {
     #[test]
     fn what_is_needed_is_what_suffices() {
         let most = Bitrate::from_kbps(1_200);
-        let share = Scene::new().hold(Budget::needed(Some(most)).bps().div_ceil(1_000), 100);
+        let share = Scene::new().hold(Budget::needed(Some(most), false).bps().div_ceil(1_000), 100);
         assert!(share.video >= most && share.video < most.scale(1.01));
         assert_eq!(share.sound, Bitrate::from_kbps(32));
-        assert!(Budget::needed(None) < Bitrate::from_kbps(80));
+        assert!(Budget::needed(None, false) < Bitrate::from_kbps(80));
+    }
+
+    #[test]
+    fn sound_that_carries_earlier_sound_takes_it_from_pictures() {
+        let mut scene = Scene::new();
+        let most = Bitrate::from_kbps(600);
+        let needed = Bitrate::from_kbps(Budget::needed(Some(most), true).bps().div_ceil(1_000));
+        let share = scene.budget.share(needed, true, true, scene.now);
+        assert_eq!(
+            (share.sound, share.redundancy),
+            (share.redundancy, share.sound)
+        );
+        assert!(share.video >= most && share.video < most.scale(1.01));
+        let without = scene.budget.share(needed, true, false, scene.now);
+        assert_eq!(without.redundancy, Bitrate::ZERO);
+        assert_eq!(without.sound, share.sound);
+        assert!(without.video > share.video);
     }
 
     #[test]
@@ -247,7 +272,7 @@ mod tests {
     #[test]
     fn where_nobody_looks_little_is_enough() {
         let mut scene = Scene::new();
-        let least = Budget::needed(None).bps() / 1_000;
+        let least = Budget::needed(None, false).bps() / 1_000;
         let share = scene.run(least, false, 100);
         assert_eq!((share.sound, share.paused), (Bitrate::from_kbps(32), false));
         assert_eq!(scene.run(50, false, 0).sound, Bitrate::from_kbps(24));

@@ -21,6 +21,7 @@ use super::{
     LinkConfig,
     assembly::Assembly,
     depacketise::begins_keyframe,
+    redundancy::Unpacker,
     remote_clock::RemoteClock,
     reorder::{Reorder, ReorderStats},
 };
@@ -28,10 +29,9 @@ use crate::{
     latest::Reader,
     media::{
         Way,
-        audio::VoicePacket,
         video::{AccessUnit, DecodeStats, DecodeThread, PictureSlot},
     },
-    mesh::peer::{Kind, RtpIn},
+    mesh::peer::{Kind, RtpIn, Stream},
 };
 
 /// Units that may wait for the decoder; full means dropping to the next keyframe.
@@ -108,6 +108,7 @@ pub(in crate::mesh) struct Inbound {
     keyframe_asked: Option<Instant>,
     round_trip: Duration,
     stats: InboundStats,
+    sound: Unpacker,
     heard_sound: bool,
 }
 
@@ -123,6 +124,7 @@ impl Inbound {
             keyframe_asked: None,
             round_trip: Duration::ZERO,
             stats: InboundStats::default(),
+            sound: Unpacker::default(),
             heard_sound: false,
         }
     }
@@ -146,17 +148,27 @@ impl Inbound {
         self.advance(decoder, now);
     }
 
-    /// Takes in a packet of sound; returns true for the first.
-    pub(in crate::mesh) fn handle_audio(&mut self, packet: RtpIn, config: &LinkConfig) -> bool {
+    /// Takes in a packet of sound; returns true for the first. `stream` is ours: both sides number
+    /// payload types alike.
+    pub(in crate::mesh) fn handle_audio(
+        &mut self,
+        packet: RtpIn,
+        stream: &Stream,
+        config: &LinkConfig,
+    ) -> bool {
         self.stats.audio_bytes += packet.payload.len() as u64;
-        config.voice.push(VoicePacket {
-            way: Way::Direct,
-            sequence: packet.sequence,
-            timestamp: packet.timestamp,
-            marker: packet.marker,
-            payload: packet.payload,
-            arrived: packet.arrived,
-        });
+        if stream.redundant() == Some(packet.payload_type) {
+            let opus = stream.payload_type();
+            match self.sound.redundant(&packet, opus, Way::Direct) {
+                Ok(sounds) => sounds.into_iter().for_each(|it| config.voice.push(it)),
+                Err(error) => {
+                    tracing::debug!(%error, "not redundant audio data");
+                    return false;
+                }
+            }
+        } else {
+            config.voice.push(self.sound.plain(packet, Way::Direct));
+        }
         !std::mem::replace(&mut self.heard_sound, true)
     }
 

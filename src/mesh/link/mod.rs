@@ -15,6 +15,8 @@ mod health;
 pub(super) mod inbound;
 mod outbound;
 pub(super) mod packetise;
+pub(super) mod protection;
+pub(super) mod redundancy;
 pub(super) mod remote_clock;
 pub(super) mod reorder;
 mod session;

@@ -14,6 +14,8 @@ use super::{
     LinkConfig, LinkError, LinkEvent,
     budget::Budget,
     packetise::{MOST_PAYLOAD, packetise},
+    protection::Protection,
+    redundancy::{Carrier, wrap},
     remote_clock::NtpClock,
     talk::is_nothing,
 };
@@ -52,6 +54,8 @@ pub(super) struct Outbound {
     current: EncodeControl,
     sound: Microphone,
     budget: Budget,
+    protection: Protection,
+    carrier: Carrier,
     /// Whether there is somebody to send to.
     connected: bool,
     /// Whether the other side takes in no sound here.
@@ -98,6 +102,8 @@ impl Outbound {
             current,
             sound: config.audio.subscribe(),
             budget: Budget::new(),
+            protection: Protection::default(),
+            carrier: Carrier::default(),
             connected: false,
             deaf: false,
             paused: false,
@@ -150,13 +156,23 @@ impl Outbound {
                 // The mark begins a talk spurt (RFC 7587 section 4.1): silence before was not sent.
                 let before = self.last_step.replace(sound.step);
                 let marker = before.is_none_or(|before| sound.step != before + 1);
-                self.stats.audio_bytes += sound.data.len() as u64;
+                let earlier = self.carrier.before(timestamp, &sound.data);
+                let earlier = earlier.filter(|_| self.protection.on());
+                let (payload, redundant) = match earlier.zip(peer.audio.redundant()) {
+                    Some((earlier, _)) => {
+                        let codec = peer.audio.payload_type();
+                        (wrap(codec, &sound.data, &[earlier]), true)
+                    }
+                    None => (sound.data, false),
+                };
+                self.stats.audio_bytes += payload.len() as u64;
                 peer.audio
                     .send(RtpOut {
                         timestamp,
                         marker,
-                        payload: sound.data,
+                        payload,
                         level: Some((sound.level, sound.voice)),
+                        redundant,
                     })
                     .await;
             }
@@ -174,6 +190,7 @@ impl Outbound {
                             marker,
                             payload,
                             level: None,
+                            redundant: false,
                         })
                         .await;
                 }
@@ -217,7 +234,7 @@ impl Outbound {
             return Bitrate::ZERO;
         }
         let (_, most) = ladder::most(self.max_size, self.current.max_size);
-        Budget::needed(self.wanted.then_some(most))
+        Budget::needed(self.wanted.then_some(most), self.protection.useful())
     }
 
     /// Tells whether the other side takes in no sound here, because it comes through the relay.
@@ -226,16 +243,23 @@ impl Outbound {
     }
 
     /// Tells the encoders what they may spend and what is looked at, and passes on what was asked
-    /// for. `wanted` is how large the other side shows our pictures, if it said so. Returns news.
+    /// for. `wanted` is how large the other side shows our pictures, if it said so; `loss` the share of
+    /// packets lost lately, none where redundancy would not be understood. Returns news.
     pub(super) fn steer(
         &mut self,
         estimate: Bitrate,
         lasting: Bitrate,
         wanted: Option<Size>,
+        loss: Option<f32>,
         now: Instant,
     ) -> Option<LinkEvent> {
         self.want(wanted, now);
-        let share = self.budget.share(estimate, self.wanted, now);
+        let before = self.protection.on();
+        let redundant = (self.protection).look(loss, false, self.wanted, estimate, now);
+        if redundant != before {
+            tracing::debug!(redundant, ?loss, %estimate, "sound carries earlier sound, or no more");
+        }
+        let share = (self.budget).share(estimate, self.wanted, redundant, now);
         match self.deaf {
             true => self.sound.set_no_wish(),
             false => self.sound.set_wish(share.sound),
@@ -245,7 +269,7 @@ impl Outbound {
         if share.video.bps().abs_diff(next.target.bps()) * 100 > next.target.bps() {
             next.target = share.video;
         }
-        let lasting = Budget::video(lasting, share.sound);
+        let lasting = Budget::video(lasting, share.sound + share.redundancy);
         if lasting.bps().abs_diff(next.lasting.bps()) * 100 > next.lasting.bps() {
             next.lasting = lasting;
         }

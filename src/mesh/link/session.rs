@@ -278,7 +278,11 @@ impl<'a> Session<'a> {
         (self.media.outbound).set_deaf(self.media.talk.deaf());
         let carried = self.config.carried.newest().unwrap_or_default();
         self.fresh.look(carried, self.pictures());
-        let news = (self.media.outbound).steer(target, lasting, wanted, now);
+        let loss = match self.peer.audio.redundant() {
+            Some(_) => flow.loss(),
+            None => Some(0.0),
+        };
+        let news = (self.media.outbound).steer(target, lasting, wanted, loss, now);
         if let Some(event) = news {
             self.tell(event);
         }
@@ -402,7 +406,9 @@ impl<'a> Session<'a> {
             }
             Received::Rtp(Kind::Audio, packet) => {
                 heard = packet.arrived;
-                if self.inbound.handle_audio(packet, self.config)
+                if self
+                    .inbound
+                    .handle_audio(packet, &self.peer.audio, self.config)
                     && !std::mem::replace(&mut self.media.heard, true)
                 {
                     self.tell(LinkEvent::FirstAudio);

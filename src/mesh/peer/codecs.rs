@@ -13,6 +13,8 @@ use webrtc::error::Result;
 
 pub(super) const H264: &str = MIME_TYPE_H264;
 pub(super) const OPUS: &str = MIME_TYPE_OPUS;
+/// Redundant audio data (RFC 2198 section 7).
+pub(super) const REDUNDANT: &str = "audio/red";
 /// Frame marking (RFC 9626 section 3.4): tells the relay what a packet is without a look into it.
 pub(super) const FRAME_MARKING_URI: &str = "urn:ietf:params:rtp-hdrext:framemarking";
 /// The payload type of pictures.
@@ -21,11 +23,16 @@ pub(super) const VIDEO_PAYLOAD_TYPE: u8 = 102;
 pub(super) const REPAIR_PAYLOAD_TYPE: u8 = 103;
 /// The payload type of sound.
 pub(super) const AUDIO_PAYLOAD_TYPE: u8 = 111;
+/// The payload type of sound that carries earlier sound, where that was negotiated; browsers have the
+/// same.
+pub(super) const REDUNDANT_PAYLOAD_TYPE: u8 = 63;
 
 /// H.264 constrained baseline, level 3.1, as RFC 6184 and every browser name it.
 const H264_FORMAT: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 /// Opus with in-band FEC and silence suppression (RFC 7587).
 const OPUS_FORMAT: &str = "minptime=10;useinbandfec=1;usedtx=1";
+/// The payload types of what redundant audio data carries, Opus both times (RFC 2198 section 5).
+const REDUNDANT_FORMAT: &str = "111/111";
 
 /// Returns the one codec for pictures.
 ///
@@ -64,11 +71,48 @@ pub(super) fn audio() -> RTCRtpCodecParameters {
     }
 }
 
+/// Returns the same sound with earlier sound in it (RFC 2198).
+fn redundant_audio() -> RTCRtpCodecParameters {
+    let audio = audio();
+    RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: REDUNDANT.to_owned(),
+            sdp_fmtp_line: REDUNDANT_FORMAT.to_owned(),
+            ..audio.rtp_codec
+        },
+        payload_type: REDUNDANT_PAYLOAD_TYPE,
+    }
+}
+
+/// Finds the payload types that were negotiated for a kind: of its codec, and of redundant audio data
+/// where that carries this codec.
+pub(super) fn negotiated(
+    codecs: &[RTCRtpCodecParameters],
+    mime_type: &str,
+) -> (Option<u8>, Option<u8>) {
+    let of = |codec: &&RTCRtpCodecParameters, name: &str| {
+        codec.rtp_codec.mime_type.eq_ignore_ascii_case(name)
+    };
+    let codec = codecs.iter().find(|it| of(it, mime_type));
+    let number = codec.map(|codec| codec.payload_type);
+    let carries = |format: &str| {
+        let mut numbers = format.split('/').map(|it| it.trim().parse().ok());
+        number.is_some() && numbers.all(|it| it == number)
+    };
+    let redundant = (codecs.iter().filter(|it| of(it, REDUNDANT)))
+        .find(|it| carries(&it.rtp_codec.sdp_fmtp_line));
+    (number, redundant.map(|it| it.payload_type))
+}
+
 /// Returns everything that may be negotiated.
 pub(super) fn media_engine(relayed: bool) -> Result<MediaEngine> {
     let mut engine = MediaEngine::default();
     engine.register_codec(video(), RtpCodecKind::Video)?;
     engine.register_codec(audio(), RtpCodecKind::Audio)?;
+    if !relayed {
+        // The relay tells no payload types of sound apart: there it is always redundant audio data.
+        engine.register_codec(redundant_audio(), RtpCodecKind::Audio)?;
+    }
     for (uri, kinds) in [
         (
             SDES_MID_URI,

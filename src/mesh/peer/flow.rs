@@ -21,6 +21,8 @@ pub(crate) struct Flow {
     round_trip: AtomicU64,
     /// Loss in millionths plus one; zero is not known.
     loss: AtomicU32,
+    /// Loss of what arrives here, in millionths plus one; zero is not known.
+    loss_received: AtomicU32,
     /// Written by the link: the most that is of use, plus one; zero is not known.
     wanted: AtomicU64,
     /// Written by the link: the most that this link may send, plus one; zero is no bound.
@@ -129,13 +131,20 @@ impl Flow {
 
     /// Returns the share of sent packets that were lost lately, 0.0 to 1.0.
     pub(crate) fn loss(&self) -> Option<f32> {
-        let stored = self.loss.load(Relaxed).checked_sub(1)?;
-        Some(stored as f32 / 1e6)
+        load_share(&self.loss)
     }
 
     pub(super) fn set_loss(&self, loss: Option<f64>) {
-        let stored = loss.map_or(0, |loss| (loss.clamp(0.0, 1.0) * 1e6) as u32 + 1);
-        self.loss.store(stored, Relaxed);
+        store_share(&self.loss, loss);
+    }
+
+    /// Returns the share of packets on their way to us that were lost lately, 0.0 to 1.0.
+    pub(crate) fn loss_received(&self) -> Option<f32> {
+        load_share(&self.loss_received)
+    }
+
+    pub(super) fn set_loss_received(&self, loss: Option<f64>) {
+        store_share(&self.loss_received, loss);
     }
 
     /// Tells rate control that packets travel another way now, or again after a pause.
@@ -216,6 +225,16 @@ impl Flow {
     pub(super) fn add_retransmitted(&self, bytes: u64) {
         self.retransmitted.fetch_add(bytes, Relaxed);
     }
+}
+
+fn load_share(stored: &AtomicU32) -> Option<f32> {
+    let stored = stored.load(Relaxed).checked_sub(1)?;
+    Some(stored as f32 / 1e6)
+}
+
+fn store_share(stored: &AtomicU32, share: Option<f64>) {
+    let value = share.map_or(0, |share| (share.clamp(0.0, 1.0) * 1e6) as u32 + 1);
+    stored.store(value, Relaxed);
 }
 
 fn load(stored: &AtomicU64) -> Option<u64> {

@@ -125,7 +125,7 @@ impl Peer {
                 Slot::Pacer,
                 Sender::new(config.limits, Arc::clone(&flow), vec![layer]),
             )
-            .with(Slot::TwccReceiver, Reporter::new(false))
+            .with(Slot::TwccReceiver, Reporter::new(false, Arc::clone(&flow)))
             .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
             .with(Slot::from(12_500), tap::Tap::new(config.received));
         let media = codecs::media_engine(false)?;

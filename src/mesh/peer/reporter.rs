@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::Instant,
 };
 
@@ -13,11 +14,12 @@ use rtc::{
     shared::{TransportContext, error::Error, marshal::MarshalSize},
 };
 
-use super::{OVERHEAD, codecs, feedback};
+use super::{Flow, OVERHEAD, codecs, feedback};
 
 /// The interceptor around [`Arrivals`].
 pub(super) struct Reporter {
     arrivals: Arrivals,
+    flow: Arc<Flow>,
     /// The number of the extension that carries transport-wide numbers, by stream.
     extensions: HashMap<u32, u8>,
     /// That number for streams that no description named, where there may be some.
@@ -34,9 +36,10 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// Makes a reporter; with `undeclared` it reports on streams that no description named, too.
-    pub(super) fn new(undeclared: bool) -> Self {
+    pub(super) fn new(undeclared: bool, flow: Arc<Flow>) -> Self {
         Self {
             arrivals: Arrivals::new(),
+            flow,
             extensions: HashMap::new(),
             any: None,
             undeclared,
@@ -66,6 +69,7 @@ impl Reporter {
             feedback.sender_ssrc = self.ssrc;
             feedback.media_ssrc = self.media_ssrc;
             self.count = self.count.wrapping_add(1);
+            self.flow.set_loss_received(self.arrivals.loss());
             self.writes.push_back(TaggedPacket {
                 now,
                 transport: TransportContext::default(),

@@ -261,7 +261,7 @@ fn class(packet: &[u8]) -> Class {
         // RTP; 64 to 95 in place of a payload type mean RTCP (RFC 5761 section 4).
         [128..=191, second, ..] => match second & 0x7f {
             64..=95 => Class::Control,
-            codecs::AUDIO_PAYLOAD_TYPE => Class::Audio,
+            codecs::AUDIO_PAYLOAD_TYPE | codecs::REDUNDANT_PAYLOAD_TYPE => Class::Audio,
             _ => Class::Video,
         },
         _ => Class::Control,
@@ -301,9 +301,10 @@ mod tests {
 
     #[test]
     fn sound_is_told_from_pictures_and_from_everything_else() {
-        let audio = codecs::AUDIO_PAYLOAD_TYPE;
-        assert_eq!(class(&[0x80, audio]), Class::Audio);
-        assert_eq!(class(&[0x90, 0x80 | audio]), Class::Audio);
+        for audio in [codecs::AUDIO_PAYLOAD_TYPE, codecs::REDUNDANT_PAYLOAD_TYPE] {
+            assert_eq!(class(&[0x80, audio]), Class::Audio);
+            assert_eq!(class(&[0x90, 0x80 | audio]), Class::Audio);
+        }
         assert_eq!(class(&[0x90, 0x80 | 102]), Class::Video);
         assert_eq!(class(&[0x81, 201]), Class::Control);
         assert_eq!(class(&[22, 254]), Class::Control);

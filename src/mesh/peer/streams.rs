@@ -27,14 +27,17 @@ use webrtc::{
     rtp_transceiver::{RtpSender, RtpTransceiver},
 };
 
-use super::codecs::Extensions;
+use super::codecs::{self, Extensions};
 
 /// A stream of pictures or sound on its way out.
 pub(crate) struct Stream {
     track: Arc<TrackLocalStaticRTP>,
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
+    mime_type: String,
     payload_type: u8,
+    /// The payload type of redundant audio data, where the other side takes it.
+    redundant: Option<u8>,
     extensions: Extensions,
     mid: Option<Bytes>,
     sequence: u16,
@@ -50,6 +53,7 @@ impl Stream {
         ssrc: u32,
     ) -> Result<Self> {
         let sequence = random()? as u16;
+        let mime_type = codec.rtp_codec.mime_type.clone();
         let encoding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters {
                 ssrc: Some(ssrc),
@@ -79,7 +83,9 @@ impl Stream {
             track,
             sender,
             ssrc,
+            mime_type,
             payload_type: codec.payload_type,
+            redundant: None,
             extensions: Extensions::default(),
             mid: None,
             // Below half of the range, so that the first roll-over is well after SRTP has begun.
@@ -92,9 +98,9 @@ impl Stream {
     /// Learns the numbers that were negotiated.
     pub(super) async fn learn(&mut self, transceivers: &[Arc<dyn RtpTransceiver>]) -> Result<()> {
         let parameters = self.sender.get_parameters().await?.rtp_parameters;
-        if let Some(codec) = parameters.codecs.first() {
-            self.payload_type = codec.payload_type;
-        }
+        let (number, redundant) = codecs::negotiated(&parameters.codecs, &self.mime_type);
+        self.payload_type = number.unwrap_or(self.payload_type);
+        self.redundant = redundant;
         self.extensions = Extensions::from_negotiated(&parameters.header_extensions);
         for transceiver in transceivers {
             if let Some(sender) = transceiver.sender().await?
@@ -120,7 +126,9 @@ impl Stream {
         let mut header = rtp::header::Header {
             version: 2,
             marker: packet.marker,
-            payload_type: self.payload_type,
+            payload_type: (self.redundant)
+                .filter(|_| packet.redundant)
+                .unwrap_or(self.payload_type),
             sequence_number: self.sequence,
             timestamp: packet.timestamp,
             ssrc: self.ssrc,
@@ -185,6 +193,16 @@ impl Stream {
         .await;
     }
 
+    /// Returns the payload type of what it carries.
+    pub(crate) fn payload_type(&self) -> u8 {
+        self.payload_type
+    }
+
+    /// Returns the payload type of redundant audio data (RFC 2198), where the other side takes it.
+    pub(crate) fn redundant(&self) -> Option<u8> {
+        self.redundant
+    }
+
     /// Returns what tells it from the other streams.
     pub(crate) fn ssrc(&self) -> u32 {
         self.ssrc
@@ -227,6 +245,8 @@ pub(crate) struct RtpOut {
     pub(crate) marker: bool,
     /// What it carries.
     pub(crate) payload: Bytes,
+    /// Whether that is redundant audio data (RFC 2198), under its own payload type.
+    pub(crate) redundant: bool,
     /// Loudness in −dBov and whether it is a voice (RFC 6464), for sound.
     pub(crate) level: Option<(u8, bool)>,
 }

@@ -27,6 +27,8 @@ use rtc::{
 };
 use tokio::sync::mpsc;
 
+use super::codecs::{H264, OPUS, REDUNDANT};
+
 /// Pictures or sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
@@ -39,6 +41,8 @@ pub(crate) enum Kind {
 /// One RTP packet that arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct RtpIn {
+    /// Payload type.
+    pub(crate) payload_type: u8,
     /// Sequence number.
     pub(crate) sequence: u16,
     /// Time stamp, in the clock of its kind (90 kHz or 48 kHz).
@@ -166,6 +170,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
                     return Ok(());
                 };
                 let packet = RtpIn {
+                    payload_type: packet.header.payload_type,
                     sequence: packet.header.sequence_number,
                     timestamp: packet.header.timestamp,
                     marker: packet.header.marker,
@@ -221,9 +226,12 @@ impl Interceptor for Tap {
 }
 
 fn kind_of(info: &StreamInfo) -> Option<Kind> {
-    if info.mime_type.eq_ignore_ascii_case(super::codecs::H264) {
+    if info.mime_type.eq_ignore_ascii_case(H264) {
         Some(Kind::Video)
-    } else if info.mime_type.eq_ignore_ascii_case(super::codecs::OPUS) {
+    } else if [OPUS, REDUNDANT]
+        .iter()
+        .any(|it| info.mime_type.eq_ignore_ascii_case(it))
+    {
         Some(Kind::Audio)
     } else {
         None

@@ -27,8 +27,8 @@ use super::RtpIn;
 /// Something that came from the relay.
 #[derive(Debug)]
 pub(crate) enum FromRelay {
-    /// A packet of a stream, with its payload type.
-    Rtp(u8, RtpIn),
+    /// A packet of a stream.
+    Rtp(RtpIn),
     /// The relay needs a keyframe of the stream of ours with this SSRC.
     KeyframeRequest(u32),
     /// How a participant's time stamps and clock belong together.
@@ -101,8 +101,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RelayTap {
         let arrived = message.now;
         match message.message.packet {
             Packet::Rtp(packet) => {
-                let payload_type = packet.header.payload_type;
                 let packet = RtpIn {
+                    payload_type: packet.header.payload_type,
                     sequence: packet.header.sequence_number,
                     timestamp: packet.header.timestamp,
                     marker: packet.header.marker,
@@ -110,7 +110,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RelayTap {
                     payload: packet.payload,
                     arrived,
                 };
-                self.pass(FromRelay::Rtp(payload_type, packet));
+                self.pass(FromRelay::Rtp(packet));
             }
             Packet::Rtcp(packets) => {
                 self.pass(FromRelay::Alive(arrived));

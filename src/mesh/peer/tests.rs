@@ -44,6 +44,7 @@ impl End {
                 marker: true,
                 payload: Bytes::from(vec![0x67; size]),
                 level: None,
+                redundant: false,
             })
             .await;
     }
@@ -56,6 +57,7 @@ impl End {
                 marker: false,
                 payload: Bytes::from_static(&[1; 80]),
                 level: None,
+                redundant: false,
             })
             .await;
     }
@@ -219,4 +221,65 @@ async fn a_connection_probes_and_the_padding_has_its_place() {
             .windows(2)
             .all(|pair| pair[1].0.wrapping_sub(pair[0].0) == 1)
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sound_that_carries_earlier_sound_is_negotiated_and_arrives_as_such() {
+    let (mut one, mut two) = connected(Bitrate::from_kbps(1_000)).await;
+    for peer in [&one.peer, &two.peer] {
+        assert_eq!(peer.audio.payload_type(), 111);
+        assert_eq!(peer.audio.redundant(), Some(63));
+        assert_eq!(peer.video.redundant(), None);
+    }
+    // Whichever comes first, the stream is known for sound.
+    for (end, first) in [(&mut one, true), (&mut two, false)] {
+        for step in 0..10u32 {
+            let packet = RtpOut {
+                timestamp: step * 960,
+                marker: false,
+                payload: Bytes::from_static(&[111, 1, 2, 3]),
+                level: None,
+                redundant: (step % 2 == 0) == first,
+            };
+            end.peer.audio.send(packet).await;
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+    for (end, first) in [(&mut two, 63), (&mut one, 111)] {
+        let mut came = Vec::new();
+        let receive = async {
+            while came.len() < 10 {
+                if let Some(Received::Rtp(Kind::Audio, packet)) = end.received.recv().await {
+                    came.push(packet.payload_type);
+                }
+            }
+        };
+        timeout(PATIENCE, receive)
+            .await
+            .expect("loopback loses nothing");
+        let other = 63 + 111 - first;
+        assert_eq!(came, [first, other].repeat(5));
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_offer_redundancy_is_sent_none() {
+    let (mut one, mut two) = (
+        End::open(Bitrate::from_kbps(1_000)).await,
+        End::open(Bitrate::from_kbps(1_000)).await,
+    );
+    let offer = one.peer.offer(false).await.expect("we can offer");
+    assert!(offer.contains("a=rtpmap:63 red/48000/2\r\n"), "{offer}");
+    assert!(offer.contains("a=fmtp:63 111/111\r\n"), "{offer}");
+    let lines = offer.lines().filter(|line| !line.contains(":63 "));
+    let older: Vec<_> = lines.map(|line| line.replace(" 111 63", " 111")).collect();
+    let older = older.join("\r\n") + "\r\n";
+    let answer = two.peer.accept(older).await.expect("it is ours, nearly");
+    assert!(!answer.contains("red/48000"), "{answer}");
+    one.peer.apply(answer).await.expect("it is ours");
+    for end in [&mut one, &mut two] {
+        end.peer.learn_streams().await.expect("they are negotiated");
+        assert_eq!(end.peer.audio.payload_type(), 111);
+        assert_eq!(end.peer.audio.redundant(), None);
+    }
 }

@@ -82,7 +82,7 @@ impl RelayPeer {
                 Slot::Pacer,
                 Sender::new(config.limits, Arc::clone(&flow), numbers.to_vec()),
             )
-            .with(Slot::TwccReceiver, Reporter::new(true))
+            .with(Slot::TwccReceiver, Reporter::new(true, Arc::clone(&flow)))
             .with(Slot::from(12_500), RelayTap::new(config.received));
         let media = codecs::media_engine(true)?;
         let (connection, gate) =

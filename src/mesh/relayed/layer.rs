@@ -158,6 +158,7 @@ impl Layer {
                 marker: last,
                 payload,
                 level: None,
+                redundant: false,
             };
             let marking = self.marker.packet(marking, index == 0, last);
             stream.send_marked(packet, Some(marking)).await;

@@ -19,10 +19,13 @@ use super::{
 use crate::{
     media::Size,
     mesh::{
-        link::{LinkStats, talk::is_nothing},
+        link::{LinkStats, protection::Lossy, talk::is_nothing},
         peer::{RelayPeer, RtpIn},
     },
 };
+
+/// Losses of 100 packets that the server is told.
+const LOSSES: [u8; 5] = [1, 2, 5, 10, 20];
 
 /// What a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,9 @@ pub(super) struct People {
     due: Option<Instant>,
     /// What comes straight from the others.
     arriving: Option<Bitrate>,
+    lossy: Lossy,
+    /// Of 100 packets from the relay, how many are lost, as the server is told.
+    loss: u8,
     round_trip: Option<Duration>,
     /// Notified when a decoder has something to tell.
     wake: Arc<Notify>,
@@ -60,6 +66,8 @@ impl People {
             changed: true,
             due: None,
             arriving: None,
+            lossy: Lossy::default(),
+            loss: 0,
             round_trip: None,
             wake,
         }
@@ -70,6 +78,8 @@ impl People {
         self.published.clear();
         self.streams.clear();
         self.tell_again();
+        self.lossy = Lossy::default();
+        self.loss = 0;
         self.round_trip = None;
         for person in self.taken.values_mut() {
             person.restart(None);
@@ -173,12 +183,12 @@ impl People {
     /// Takes in a packet; what is of no stream that was announced is dropped.
     pub(super) fn handle_packet(
         &mut self,
-        payload_type: u8,
         mut packet: RtpIn,
         now: Instant,
     ) -> Option<RelayedEvent> {
         let (id, stream) = *self.streams.get(&packet.ssrc)?;
         let person = self.taken.get_mut(&id)?;
+        let payload_type = packet.payload_type;
         match stream {
             Stream::Sound if RelayPeer::is_sound(payload_type) => {
                 let first = person.handle_sound(packet);
@@ -209,6 +219,19 @@ impl People {
             && let Some(person) = self.taken.get_mut(id)
         {
             person.handle_report(ntp, timestamp, at);
+        }
+    }
+
+    /// Tells which share of the relay's packets was lost lately, if that is known.
+    pub(super) fn set_loss(&mut self, loss: Option<f32>, now: Instant) {
+        let lossy = self.lossy.look(loss, now);
+        let percent = (self.lossy.mean() * 100.0) as u8;
+        // Small wavering is not told.
+        let step = LOSSES.iter().rfind(|step| **step <= percent);
+        let loss = if lossy { *step.unwrap_or(&1) } else { 0 };
+        if std::mem::replace(&mut self.loss, loss) != loss {
+            tracing::debug!(percent, "packets from the relay are lost, or no more");
+            self.changed = true;
         }
     }
 
@@ -307,6 +330,7 @@ impl People {
             deaf_to,
             deaf,
             arriving: self.arriving,
+            loss: self.loss,
         }
     }
 }
@@ -378,6 +402,7 @@ mod tests {
 
         fn push(&mut self, payload_type: u8, ssrc: u32, sequence: u16, payload: &'static [u8]) {
             let packet = RtpIn {
+                payload_type,
                 sequence,
                 timestamp: 7,
                 marker: false,
@@ -385,7 +410,7 @@ mod tests {
                 payload: Bytes::from_static(payload),
                 arrived: self.now,
             };
-            self.people.handle_packet(payload_type, packet, self.now);
+            self.people.handle_packet(packet, self.now);
         }
 
         /// Returns how many packets of pictures and bytes of sound came of somebody.
@@ -463,6 +488,24 @@ mod tests {
         assert!(scene.people.due(scene.now).is_none());
         scene.take(&[]);
         assert!(scene.watch().deaf);
+    }
+
+    #[test]
+    fn the_server_is_told_that_packets_are_lost_and_when_no_more_are() {
+        let mut scene = Scene::new();
+        scene.people.handle_published(published(1));
+        scene.take(&[1]);
+        assert_eq!(scene.watch().loss, 0);
+        let mut told = Vec::new();
+        for second in 0..60 {
+            let loss = if second < 20 { 0.03 } else { 0.0 };
+            scene.now += Duration::from_secs(1);
+            scene.people.set_loss(Some(loss), scene.now);
+            if let Some(ClientMessage::Watch(watch)) = scene.people.due(scene.now) {
+                told.push(watch.loss);
+            }
+        }
+        assert_eq!(told, [1, 2, 1, 0]);
     }
 
     #[test]

@@ -9,10 +9,11 @@ use tokio::sync::Notify;
 
 use super::{Take, figures::Counts};
 use crate::{
-    media::{Way, audio::VoicePacket},
+    media::Way,
     mesh::{
         link::{
             inbound::{Decoder, Inbound},
+            redundancy::{RELAYED_OPUS, Unpacker},
             talk::is_nothing,
         },
         peer::{Kind, RtpIn},
@@ -53,6 +54,7 @@ pub(super) struct Person {
     told_sound: bool,
     /// Packets of sound since it is wanted.
     sounds: u32,
+    sound: Unpacker,
     told_picture: bool,
     pub(super) paused: bool,
     audio_bytes: u64,
@@ -71,6 +73,7 @@ impl Person {
             frames_before: 0,
             told_sound: false,
             sounds: 0,
+            sound: Unpacker::default(),
             told_picture: false,
             paused: false,
             audio_bytes: 0,
@@ -101,6 +104,7 @@ impl Person {
     /// The connection is another one, or their streams are.
     pub(super) fn restart(&mut self, round_trip: Option<Duration>) {
         self.inbound = Inbound::new();
+        self.sound = Unpacker::default();
         self.told_sound = false;
         self.sounds = 0;
         self.told_picture = false;
@@ -146,14 +150,17 @@ impl Person {
             return false;
         }
         self.audio_bytes += packet.payload.len() as u64;
-        self.take.voice.push(VoicePacket {
-            way: Way::Relayed,
-            sequence: packet.sequence,
-            timestamp: packet.timestamp,
-            marker: packet.marker,
-            payload: packet.payload,
-            arrived: packet.arrived,
-        });
+        match self.sound.redundant(&packet, RELAYED_OPUS, Way::Relayed) {
+            Ok(sounds) => {
+                for sound in sounds {
+                    self.take.voice.push(sound);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "not redundant audio data");
+                return false;
+            }
+        }
         self.sounds = self.sounds.saturating_add(1);
         let stats = self.take.voice.stats().newest().unwrap_or_default();
         let enough = self.sounds >= IN_TIME && stats.in_time(Way::Relayed) >= IN_TIME;

@@ -18,7 +18,12 @@ use super::{
 use crate::{
     media::{EncodedAudio, EncodedVideo, Size, audio::Microphone, video::simulcast},
     mesh::{
-        link::{budget::Budget, remote_clock::NtpClock},
+        link::{
+            budget::Budget,
+            protection::Protection,
+            redundancy::{Carrier, RELAYED_OPUS, wrap},
+            remote_clock::NtpClock,
+        },
         peer::{Flow, LAYERS, RelayPeer, RtpOut},
         uplink::Seat,
     },
@@ -76,12 +81,16 @@ pub(super) struct Publishing {
     /// What the server knows.
     told: Option<Publish>,
     wanted_sound: bool,
+    /// Whether others lose packets of our sound on their way from the relay.
+    others_lose: bool,
     wanted: [bool; LAYERS],
     layers: Vec<Layer>,
     sound: Option<Microphone>,
     last_step: Option<u64>,
     last_sound: Option<(u64, Instant)>,
     budget: Budget,
+    protection: Protection,
+    carrier: Carrier,
     allotment: Allotment,
     paused: bool,
     /// While pictures pause: when they are tried again although nothing shows that they fit, and the
@@ -103,12 +112,15 @@ impl Publishing {
             offer: None,
             told: None,
             wanted_sound: false,
+            others_lose: false,
             wanted: [false; LAYERS],
             layers: Vec::new(),
             sound: None,
             last_step: None,
             last_sound: None,
             budget: Budget::new(),
+            protection: Protection::default(),
+            carrier: Carrier::default(),
             paused: false,
             retry: None,
             retry_pause: RETRY,
@@ -140,6 +152,8 @@ impl Publishing {
     pub(super) fn restart(&mut self, now: Instant) {
         self.told = None;
         self.wanted_sound = false;
+        self.others_lose = false;
+        self.protection = Protection::default();
         self.wanted = [false; LAYERS];
         self.sound = None;
         self.seat = None;
@@ -161,6 +175,7 @@ impl Publishing {
     /// Takes in what somebody watches or listens to.
     pub(super) fn handle_wanted(&mut self, wanted: &Wanted, config: &RelayedConfig) {
         self.wanted_sound = wanted.sound;
+        self.others_lose = wanted.redundancy;
         self.wanted = std::array::from_fn(|layer| wanted.layers.get(layer) == Some(&true));
         if self.wanted.contains(&true) && self.layers.is_empty() {
             // All that can be offered: a camera may come that needs more than the one there is.
@@ -237,7 +252,7 @@ impl Publishing {
             true => Some(most),
             false => self.paused.then_some(WORTH[0].1.most),
         };
-        let useful = Budget::needed(most);
+        let useful = Budget::needed(most, self.protection.useful());
         let watched = self.sizes.iter().zip(self.wanted).filter(|(_, it)| *it);
         let pixels: u64 = watched.map(|(size, _)| size.pixels()).sum();
         let report = LinkReport {
@@ -252,9 +267,9 @@ impl Publishing {
             .get_or_insert_with(|| config.uplink.join_relay(now));
         flow.set_share(seat.report(now, report));
         flow.set_wanted(useful);
-        let share = self
-            .budget
-            .share(flow.target(), pictures || self.paused, now);
+        let (target, beside) = (flow.target(), pictures || self.paused);
+        let redundant = (self.protection).look(flow.loss(), self.others_lose, beside, target, now);
+        let share = self.budget.share(target, beside, redundant, now);
         if let Some(sound) = &self.sound {
             sound.set_wish(share.sound);
         }
@@ -264,7 +279,7 @@ impl Publishing {
             return;
         }
         let targets = self.allotment.divide(share.video, self.wanted, now);
-        let lasting = Budget::video(flow.lasting(), share.sound);
+        let lasting = Budget::video(flow.lasting(), share.sound + share.redundancy);
         let factor = lasting.as_f64() / share.video.as_f64().max(1.0);
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let target = targets[index];
@@ -328,12 +343,17 @@ impl Publishing {
                 let marker = (self.last_step).is_none_or(|last| sound.step != last + 1);
                 self.last_step = Some(sound.step);
                 self.last_sound = Some((sound.step, sound.captured));
-                self.audio_bytes += sound.data.len() as u64;
+                let timestamp = config.time_base.sound(sound.step);
+                let earlier = self.carrier.before(timestamp, &sound.data);
+                let earlier = earlier.filter(|_| self.protection.on());
+                let payload = wrap(RELAYED_OPUS, &sound.data, earlier.as_slice());
+                self.audio_bytes += payload.len() as u64;
                 let packet = RtpOut {
-                    timestamp: config.time_base.sound(sound.step),
+                    timestamp,
                     marker,
-                    payload: sound.data,
+                    payload,
                     level: Some((sound.level, sound.voice)),
+                    redundant: false,
                 };
                 peer.sound.send(packet).await;
             }

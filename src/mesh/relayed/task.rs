@@ -244,6 +244,7 @@ impl Task {
             self.next_stats = now + STATS_INTERVAL;
             self.publishing.set_source(self.config.renditions.source());
             self.look_at_path();
+            self.look_at_loss(now);
             self.tell_figures(now);
         }
     }
@@ -424,9 +425,9 @@ impl Task {
     fn handle_received(&mut self, received: FromRelay, ends: &mut Ends) {
         let now = clock::now();
         match received {
-            FromRelay::Rtp(payload_type, packet) => {
+            FromRelay::Rtp(packet) => {
                 self.course.handle_heard(packet.arrived, true);
-                let news = self.people.handle_packet(payload_type, packet, now);
+                let news = self.people.handle_packet(packet, now);
                 self.untold.extend(news);
             }
             FromRelay::KeyframeRequest(ssrc) => {
@@ -475,6 +476,12 @@ impl Task {
         };
         self.round_trip = Some(smooth);
         self.people.set_round_trip(smooth);
+    }
+
+    fn look_at_loss(&mut self, now: Instant) {
+        if let Some(peer) = self.peer.as_ref() {
+            self.people.set_loss(peer.flow().loss_received(), now);
+        }
     }
 
     fn tell_figures(&mut self, now: Instant) {

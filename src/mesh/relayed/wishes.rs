@@ -30,6 +30,8 @@ pub(super) struct Wanted {
     pub(super) deaf: bool,
     /// What comes straight from the others.
     pub(super) arriving: Option<Bitrate>,
+    /// Of 100 packets from the relay, how many are lost.
+    pub(super) loss: u8,
 }
 
 /// What is wanted and what the server knows of it.
@@ -87,7 +89,7 @@ impl Wishes {
             deaf_to: wanted.deaf_to.clone(),
             deaf: wanted.deaf,
             arriving: None,
-            loss: 0,
+            loss: wanted.loss,
         };
         if self.told.as_ref() == Some(&watch) {
             return None;

@@ -127,14 +127,15 @@ impl Participant {
         // Cameras do not take their pictures at the same moment.
         let phase = Duration::from_millis(u64::from(random::<u32>()? % 40));
         let start = clock::now() + phase;
-        Ok(Player::new(
+        let player = Player::new(
             self.scene.recording.clone(),
             layers,
             turns,
             !options.clean,
             random()?,
             start,
-        ))
+        );
+        Ok(player.redundant())
     }
 
     pub(super) fn opened(&mut self, opened: &RelayOpened) -> anyhow::Result<()> {

@@ -177,6 +177,33 @@ async fn with_one_packet_in_twenty_lost_pictures_keep_coming_and_none_is_broken(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_one_packet_in_twenty_lost_sound_carries_what_is_lost() {
+    let network = Network::start().await;
+    let (mut one, mut two) = network.pair().await;
+    one.counters(3).await;
+    two.counters(3).await;
+    let heard = |side: &Side| side.voice.stats().newest().unwrap_or_default();
+    assert_eq!(heard(&two).recovered, 0, "nothing is lost yet");
+    network.weather.lost.store(50, Relaxed);
+    let mut first = None;
+    let last = loop {
+        // Figures come once a second.
+        two.stats().await;
+        let now = heard(&two);
+        if now.recovered > 0 {
+            let first = *first.get_or_insert(now);
+            if now.recovered >= first.recovered + 15 {
+                break (first, now);
+            }
+        }
+    };
+    let recovered = last.1.recovered - last.0.recovered;
+    let lost = last.1.lost - last.0.lost;
+    println!("{recovered} recovered, {lost} lost");
+    assert!(lost * 2 < recovered, "{lost} of {recovered}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_way_that_is_blocked_for_a_while_is_noticed_and_used_again() {
     let network = Network::start().await;
     let (mut one, mut two) = network.pair().await;
