@@ -16,7 +16,7 @@ use nonstop_rate::Bitrate;
 use nonstop_relay::Member;
 use nonstop_wire::{ParticipantId, RelayOpen, RelayPayloadTypes};
 use str0m::{
-    Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
+    Candidate, Event, IceCreds, Input, Output, Reason, Rtc, RtcConfig, RtcError,
     config::{CryptoProvider, DtlsCert, Fingerprint},
     crypto::Sha1HmacProvider,
     format::{Codec, FormatParams},
@@ -62,6 +62,11 @@ const RELAXED: Duration = Duration::from_millis(5);
 /// How long it is asked whenever it wants after it has sent something of its own: repairs and probes
 /// keep time.
 const INTENT: Duration = Duration::from_millis(100);
+/// How long nothing has been passed on until a connection idles: by then nothing is repaired any more.
+const QUIET: Duration = Duration::from_secs(2);
+/// How often str0m's pacer is asked while a connection idles. Each time it fills the way with a packet
+/// of padding, up to 50 kb/s, which is good for nothing here.
+const IDLE: Duration = Duration::from_secs(1);
 /// Most packets that leave at once; the rest is next in a millisecond.
 const MOST_AT_ONCE: usize = 1024;
 /// How long packets of pictures are kept to be sent again: longer than the longest round trip on
@@ -165,6 +170,8 @@ pub(super) struct Client {
     streams: HashMap<u32, Stream>,
     /// Whose stream is which of a section's, pictures and sound together.
     slots: Vec<Option<Member>>,
+    /// When something was last passed on to the participant.
+    passed: Instant,
     /// How many packets were passed on and not sent yet.
     waiting: usize,
     /// Until when packets of its own are likely to follow each other: it repairs, or probes the way.
@@ -224,6 +231,7 @@ impl Client {
             timeline: Timeline::default(),
             streams: HashMap::new(),
             slots: Vec::new(),
+            passed: now,
             waiting: 0,
             intent_until: now,
             due: now,
@@ -276,8 +284,15 @@ impl Client {
     }
 
     /// Has it looked at before long: what came in hurries nobody, and mostly something is sent soon.
+    /// Feedback for padding must not lead to more padding.
     pub(super) fn postpone(&mut self, now: Instant) {
-        self.due = self.due.min(now + RELAXED);
+        let by = if self.idle() { IDLE } else { RELAXED };
+        self.due = self.due.min(now + by);
+    }
+
+    /// Whether nothing is passed on to the participant.
+    fn idle(&self) -> bool {
+        self.connected && self.now.saturating_duration_since(self.passed) >= QUIET
     }
 
     /// Takes in a datagram from one of the participant's places.
@@ -330,7 +345,11 @@ impl Client {
                     self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
                 }
                 Ok(Output::Timeout(due)) => {
-                    self.due = due;
+                    let pacing = matches!(self.rtc.last_timeout_reason(), Reason::Pacer(_));
+                    self.due = match pacing && self.idle() {
+                        true => due.max(now + IDLE),
+                        false => due,
+                    };
                     if !self.rtc.is_alive() {
                         self.over.get_or_insert("closed");
                     }
@@ -441,6 +460,7 @@ impl Client {
             .marker(marker)
             .nackable(repair.is_some())
             .ext_vals(ext_vals);
+        self.passed = now;
         self.waiting += 1;
         self.guard(|rtc| {
             let mut direct = rtc.direct_api();

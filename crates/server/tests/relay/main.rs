@@ -269,6 +269,37 @@ async fn what_nobody_takes_in_is_not_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_left_alone() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    ann.publish(true, 3).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    bob.watch(&[1], SIZES[2]).await;
+    bob.wait("given pictures", |heard| heard.pictures(1).len() >= 100)
+        .await;
+    let deaf = nonstop_wire::Watch {
+        deaf: true,
+        ..nonstop_wire::Watch::default()
+    };
+    bob.order(Order::Say(ClientMessage::Watch(deaf))).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let before = bob.record().repairs;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let padding = bob.record().repairs - before;
+    assert!(padding <= 10, "{padding} packets in 5 s that carry nothing");
+
+    // It is there when it is needed again.
+    let seen = bob.record().pictures(1).len();
+    bob.watch(&[1], SIZES[0]).await;
+    bob.wait("given pictures again", |heard| {
+        heard.pictures(1).len() >= seen + 50
+    })
+    .await;
+    assert!(without_gaps(bob.record().pictures(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_a_relay_says_so_and_answers_nothing() {
     let (_server, address) = serve(Config::default()).await;
     let ann = Peer::join(address, 1).await;

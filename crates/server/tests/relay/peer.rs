@@ -318,6 +318,9 @@ impl Task {
 
     fn arrive(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         let now = now();
+        if matches!(bytes[..], [128..=191, kind, ..] if kind & 0x7f == TYPES.repair) {
+            self.heard().repairs += 1;
+        }
         let at = match self.squeeze {
             None => now,
             Some(rate) => {
