@@ -56,9 +56,11 @@ const AHEAD: Duration = Duration::from_micros(200);
 const SPACING: Duration = Duration::from_micros(1);
 /// The SSRC under which str0m probes where there is no stream that could be repaired.
 const PROBE: [u8; 4] = [0; 4];
-/// How much later str0m may be asked after it has sent all that was passed on: it wants to be asked
-/// again at once after each packet, and has nothing more. Mostly the next packet comes first.
-const RELAXED: Duration = Duration::from_millis(5);
+/// How often str0m is asked whether there is more after it has sent all that was passed on: mostly
+/// there is not. It may have a probe to begin, which can wait so long.
+const RELAXED: Duration = Duration::from_millis(25);
+/// How much later it may be asked what reports and feedback lead to: repairs and keyframes.
+const SOON: Duration = Duration::from_millis(5);
 /// How long it is asked whenever it wants after it has sent something of its own: repairs and probes
 /// keep time.
 const INTENT: Duration = Duration::from_millis(100);
@@ -170,6 +172,8 @@ pub(super) struct Client {
     streams: HashMap<u32, Stream>,
     /// Whose stream is which of a section's, pictures and sound together.
     slots: Vec<Option<Member>>,
+    /// When str0m last said that it has nothing more to send.
+    asked: Instant,
     /// When something was last passed on to the participant.
     passed: Instant,
     /// How many packets were passed on and not sent yet.
@@ -231,6 +235,7 @@ impl Client {
             timeline: Timeline::default(),
             streams: HashMap::new(),
             slots: Vec::new(),
+            asked: now,
             passed: now,
             waiting: 0,
             intent_until: now,
@@ -286,7 +291,7 @@ impl Client {
     /// Has it looked at before long: what came in hurries nobody, and mostly something is sent soon.
     /// Feedback for padding must not lead to more padding.
     pub(super) fn postpone(&mut self, now: Instant) {
-        let by = if self.idle() { IDLE } else { RELAXED };
+        let by = if self.idle() { IDLE } else { SOON };
         self.due = self.due.min(now + by);
     }
 
@@ -345,6 +350,7 @@ impl Client {
                     self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
                 }
                 Ok(Output::Timeout(due)) => {
+                    self.asked = self.now;
                     let pacing = matches!(self.rtc.last_timeout_reason(), Reason::Pacer(_));
                     self.due = match pacing && self.idle() {
                         true => due.max(now + IDLE),
@@ -361,8 +367,8 @@ impl Client {
                         outlet.push(*exit, to, &transmit.contents);
                     }
                     match self.count_sent(&transmit.contents) {
-                        Sent::Last => {
-                            self.due = self.now + RELAXED;
+                        Sent::Last if self.now < self.asked + RELAXED => {
+                            self.due = self.asked + RELAXED;
                             return None;
                         }
                         Sent::More if self.now < now + AHEAD => {
@@ -370,7 +376,7 @@ impl Client {
                             let now = self.now;
                             self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
                         }
-                        Sent::More | Sent::Else => {}
+                        Sent::More | Sent::Last | Sent::Else => {}
                     }
                 }
                 Ok(Output::Event(Event::Connected)) => self.connected = true,
