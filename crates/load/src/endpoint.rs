@@ -352,9 +352,11 @@ impl Endpoint {
                 };
                 let handled = rtc
                     .handle_input(Input::Receive(at_instant, receive))
-                    .and_then(|()| sink.drain(rtc, &mut |to, data| out.push((to, data))));
+                    .and_then(|()| sink.take(rtc, &mut |to, data| out.push((to, data))));
                 match handled {
-                    Ok(next) => *deadline = next,
+                    Ok(Some(next)) => *deadline = next,
+                    // The deadline is asked for when all is read.
+                    Ok(None) => *deadline = now,
                     Err(error) => failed = Some(error),
                 }
                 delays.push((sink.arrived.len(), at.unwrap_or(unix_now), at_instant));
@@ -477,6 +479,28 @@ impl Sink<'_> {
                 Output::Timeout(next) => return Ok(next),
                 Output::Transmit(transmit) => send(transmit.destination, transmit.contents.into()),
                 Output::Event(event) => self.event(event),
+            }
+        }
+    }
+
+    /// Takes what one datagram brought, which is one packet of media at most, and leaves the rest: to
+    /// be asked costs str0m a look at every stream. Returns when it wants to be asked again, if it said.
+    fn take(
+        &mut self,
+        rtc: &mut Rtc,
+        send: &mut dyn FnMut(SocketAddr, Vec<u8>),
+    ) -> Result<Option<Instant>, str0m::RtcError> {
+        loop {
+            match rtc.poll_output()? {
+                Output::Timeout(next) => return Ok(Some(next)),
+                Output::Transmit(transmit) => send(transmit.destination, transmit.contents.into()),
+                Output::Event(event) => {
+                    let media = matches!(event, Event::RtpPacket(_));
+                    self.event(event);
+                    if media {
+                        return Ok(None);
+                    }
+                }
             }
         }
     }

@@ -23,12 +23,15 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+    tungstenite::{
+        Message, client::IntoClientRequest, http::HeaderValue, protocol::WebSocketConfig,
+    },
 };
 
 use crate::{
     clock,
     endpoint::{Endpoint, Happening, Outlet},
+    participant::READ_BUFFER,
     player::{Player, Turns},
     scene::{Phase, Scene, Summary},
     transport::{self, PAYLOAD_TYPES},
@@ -231,7 +234,8 @@ impl Session {
         let mut request = url.into_client_request()?;
         (request.headers_mut())
             .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(PROTOCOL));
-        let (socket, _) = connect_async_with_config(request, None, true).await?;
+        let limits = Some(WebSocketConfig::default().read_buffer_size(READ_BUFFER));
+        let (socket, _) = connect_async_with_config(request, limits, true).await?;
         let mut session = Self {
             socket,
             session: 0,

@@ -17,7 +17,8 @@ use nonstop_wire::{
 };
 use tokio::{net::TcpStream, time::sleep};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config, tungstenite::Message,
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
 };
 
 use crate::{
@@ -34,6 +35,9 @@ const BACK_OFF: Duration = Duration::from_millis(500);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the whole of connecting may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What is read of a WebSocket at once. The library clears that much each time it looks, and it looks
+/// after every packet of media.
+pub(crate) const READ_BUFFER: usize = 4096;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -194,8 +198,9 @@ impl Participant {
     }
 
     async fn join(&mut self) -> anyhow::Result<(Socket, Welcome)> {
+        let limits = Some(WebSocketConfig::default().read_buffer_size(READ_BUFFER));
         let (mut socket, _) =
-            connect_async_with_config(self.link.signalling_url(), None, true).await?;
+            connect_async_with_config(self.link.signalling_url(), limits, true).await?;
         let join = ClientMessage::Join {
             version: PROTOCOL_VERSION,
             room: self.link.room().clone(),
