@@ -225,8 +225,8 @@ impl JitterBuffer {
             return;
         }
         let copy = self.packets.get_mut(&timestamp);
-        let known = |copy: &&mut Entry| copy.sequences[way as usize].is_some();
-        if (copy.as_ref()).is_some_and(|copy| known(&copy) && !copy.packet.recovered) {
+        let known = |copy: &Entry| copy.sequences[way as usize].is_some() && !copy.packet.recovered;
+        if copy.as_deref().is_some_and(known) {
             return;
         }
         (self.delays).observe(way, micros(timestamp), since(origin, packet.arrived));
