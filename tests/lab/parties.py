@@ -184,7 +184,9 @@ class Nonstop:
         return None if not frozen or frozen < length else round(frozen - length, 3)
 
     def audio_lost(self):
-        return self.growth("audio_lost")
+        """Packets of sound that did not come themselves; what the next packet brought is among them."""
+        missed = [self.growth(figure) for figure in ("audio_lost", "audio_recovered")]
+        return None if None in missed else sum(missed)
 
     def target(self, since, until):
         values = [v for _, v in self.figure("target_bps", since, until)]

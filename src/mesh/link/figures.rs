@@ -126,6 +126,7 @@ impl Figures {
             audio_played: voice.map(|voice| voice.played),
             audio_lost: voice.map(|voice| voice.lost),
             audio_packets: voice.map(|voice| voice.received),
+            audio_recovered: voice.map(|voice| voice.recovered),
             capture_to_display: picture.and_then(|picture| picture.delay),
             encode_time: average(
                 counts.encode.busy.saturating_sub(last.encode.busy),

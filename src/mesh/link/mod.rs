@@ -78,6 +78,8 @@ pub struct LinkStats {
     pub audio_played: Option<Duration>,
     pub audio_lost: Option<u64>,
     pub audio_packets: Option<u64>,
+    /// Packets of sound received, of these, that came in the packet after them only (RFC 2198).
+    pub audio_recovered: Option<u64>,
     pub capture_to_display: Option<Duration>,
     pub encode_time: Option<Duration>,
     pub decode_time: Option<Duration>,

@@ -262,6 +262,28 @@ async fn sound_that_carries_earlier_sound_is_negotiated_and_arrives_as_such() {
     }
 }
 
+/// What Chromium 156 offers for sound, H.264 and a data channel.
+const CHROMIUM: &str = include_str!("chromium-offer.sdp");
+
+#[tokio::test]
+async fn chromium_is_understood_about_redundancy() {
+    for order in ["111 63", "63 111"] {
+        let mut end = End::open(Bitrate::from_kbps(1_000)).await;
+        let offer = CHROMIUM.lines().collect::<Vec<_>>().join("\r\n") + "\r\n";
+        let offer = offer.replace("SAVPF 111 63", &format!("SAVPF {order}"));
+        let answer = end
+            .peer
+            .accept(offer)
+            .await
+            .expect("browsers are understood");
+        assert!(answer.contains("a=rtpmap:63 red/48000/2\r\n"), "{answer}");
+        assert!(answer.contains("a=fmtp:63 111/111\r\n"), "{answer}");
+        end.peer.learn_streams().await.expect("they are negotiated");
+        assert_eq!(end.peer.audio.payload_type(), 111, "{order}");
+        assert_eq!(end.peer.audio.redundant(), Some(63), "{order}");
+    }
+}
+
 #[tokio::test]
 async fn who_does_not_offer_redundancy_is_sent_none() {
     let (mut one, mut two) = (

@@ -81,6 +81,7 @@ impl Counts {
             audio_played: voice.map(|voice| voice.played),
             audio_lost: voice.map(|voice| voice.lost),
             audio_packets: voice.map(|voice| voice.received),
+            audio_recovered: voice.map(|voice| voice.recovered),
             capture_to_display: shown.delay,
             decode_time: u32::try_from(decoded)
                 .ok()
