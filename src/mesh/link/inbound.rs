@@ -21,7 +21,7 @@ use super::{
     LinkConfig,
     assembly::Assembly,
     depacketise::begins_keyframe,
-    redundancy::Unpacker,
+    recovery::Unpacker,
     remote_clock::RemoteClock,
     reorder::{Reorder, ReorderStats},
 };

@@ -15,7 +15,8 @@ use super::{
     budget::Budget,
     packetise::{MOST_PAYLOAD, packetise},
     protection::Protection,
-    redundancy::{Carrier, wrap},
+    recovery::Carrier,
+    redundancy::wrap,
     remote_clock::NtpClock,
     talk::is_nothing,
 };

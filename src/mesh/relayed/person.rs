@@ -13,7 +13,7 @@ use crate::{
     mesh::{
         link::{
             inbound::{Decoder, Inbound},
-            redundancy::{RELAYED_OPUS, Unpacker},
+            recovery::{RELAYED_OPUS, Unpacker},
             talk::is_nothing,
         },
         peer::{Kind, RtpIn},

@@ -21,7 +21,8 @@ use crate::{
         link::{
             budget::Budget,
             protection::Protection,
-            redundancy::{Carrier, RELAYED_OPUS, wrap},
+            recovery::{Carrier, RELAYED_OPUS},
+            redundancy::wrap,
             remote_clock::NtpClock,
         },
         peer::{Flow, LAYERS, RelayPeer, RtpOut},
