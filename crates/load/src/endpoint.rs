@@ -110,6 +110,8 @@ pub(crate) struct Endpoint {
     pub(crate) sound_types: Vec<u8>,
     /// What is expected, by SSRC, the repairs' included.
     expected: HashMap<u32, Expected>,
+    /// The SSRC of what means nothing.
+    padding: Option<u32>,
     streams: HashMap<u32, Reception>,
     tally: Tally,
     deadline: Instant,
@@ -138,6 +140,7 @@ impl Endpoint {
             nags: false,
             sound_types: Vec::new(),
             expected: HashMap::new(),
+            padding: None,
             streams: HashMap::new(),
             tally: Tally::default(),
             deadline: now,
@@ -148,6 +151,13 @@ impl Endpoint {
             resend: Vec::new(),
             heard: None,
         })
+    }
+
+    /// Takes in what means nothing under an SSRC: it counts for feedback only.
+    pub(crate) fn expect_padding(&mut self, ssrc: u32, mid: Mid) {
+        let mut api = self.rtc.direct_api();
+        api.expect_stream_rx(ssrc.into(), None, mid, None);
+        self.padding = Some(ssrc);
     }
 
     /// Expects a stream under this SSRC; str0m is told when the first packet of it comes.
@@ -397,6 +407,9 @@ impl Endpoint {
 
     fn count_one(&mut self, packet: &RtpPacket, repair: bool, at: Duration, instant: Instant) {
         let ssrc = *packet.header.ssrc;
+        if self.padding == Some(ssrc) {
+            return;
+        }
         let sound = (self.expected.get(&ssrc)).map_or_else(
             || (self.sound_types).contains(&packet.header.payload_type),
             |expected| expected.sound,

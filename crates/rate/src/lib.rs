@@ -31,6 +31,7 @@ mod loss;
 mod pacer;
 mod probing;
 mod queue;
+mod reference;
 mod trendline;
 mod units;
 
@@ -39,5 +40,6 @@ pub use arrivals::{ArrivalReport, Arrivals};
 pub use controller::{Controller, Limits};
 pub use feedback::{PacketResult, Plan, Probe, ProbeId};
 pub use history::History;
-pub use pacer::{Class, Departure, MOST_PADDING, MOST_STREAMS, MOST_WAIT, Pacer};
+pub use pacer::{Class, Departure, MOST_PADDING, MOST_WAIT, Pacer};
+pub use reference::ReferenceTime;
 pub use units::{Bitrate, DataSize};

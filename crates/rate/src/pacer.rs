@@ -6,19 +6,19 @@
 //! video ────────────────────▶ queue ─┴ pace, window ─▶ out
 //! padding ── only while a probe wants more than waits ─▶ out
 //! ```
-//! Audio never waits. What waits is bounded in time: a picture that has waited for [`MOST_WAIT`] is
-//! dropped with everything up to the next keyframe, which the encoder must then be asked for
-//! ([`Pacer::needs_keyframe`]). The window keeps a network that has become slower from being filled
+//! Audio never waits. What waits is bounded in time: a picture that has waited for [`MOST_WAIT`], or
+//! as long as the sender's patience lasts, is dropped with everything up to the next keyframe, which
+//! the encoder must then be asked for ([`Pacer::needs_keyframe`]). The window keeps a network that has become slower from being filled
 //! before its feedback can tell: packets leave only as others are known to have arrived.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use crate::{Bitrate, DataSize, Plan, Probe, ProbeId};
 
-/// The longest a packet waits here.
+/// The longest a packet waits here, where nothing else is said ([`Pacer::with_patience`]).
 pub const MOST_WAIT: Duration = Duration::from_millis(250);
 /// With more than this waiting, in time at the estimate, there is no room for another picture.
 const MOST_WAITING: Duration = Duration::from_millis(100);
@@ -44,9 +44,6 @@ const PROBE_BURST: Duration = Duration::from_millis(3);
 /// A probe that cannot be finished within this time is given up.
 const PROBE_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Most streams of pictures that one connection sends: the layers of simulcast.
-pub const MOST_STREAMS: usize = 3;
-
 /// What a packet carries, which decides how it is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -56,9 +53,8 @@ pub enum Class {
     Retransmission,
     /// A part of a picture.
     Video {
-        /// Which of the connection's streams of pictures it is part of, from 0 to
-        /// [`MOST_STREAMS`] - 1; larger numbers count as the last.
-        stream: u8,
+        /// Which of the connection's streams of pictures it is part of.
+        stream: u16,
         /// Whether it is the first packet of its picture.
         first: bool,
         /// Whether its picture can be decoded without others.
@@ -147,9 +143,10 @@ pub struct Pacer<T> {
     probe: Option<Running>,
     /// The window held back what is due: time alone changes nothing.
     held: bool,
-    /// Of each stream, whether pictures were dropped: only a keyframe is of use to the receiver.
-    broken: [bool; MOST_STREAMS],
+    /// Streams of which pictures were dropped: only a keyframe is of use to the receiver.
+    broken: BTreeSet<u16>,
     dropped: u64,
+    patience: Duration,
 }
 
 impl<T> Default for Pacer<T> {
@@ -161,6 +158,12 @@ impl<T> Default for Pacer<T> {
 impl<T> Pacer<T> {
     /// Makes an empty pacer.
     pub fn new() -> Self {
+        Self::with_patience(MOST_WAIT)
+    }
+
+    /// Makes one in which packets wait this long at most: longer than [`MOST_WAIT`] where what waits
+    /// was not made for this connection alone, and asking for it again would cost others.
+    pub fn with_patience(patience: Duration) -> Self {
         Self {
             audio: VecDeque::new(),
             again: VecDeque::new(),
@@ -170,8 +173,9 @@ impl<T> Pacer<T> {
             allowance: Allowance::default(),
             probe: None,
             held: false,
-            broken: [false; MOST_STREAMS],
+            broken: BTreeSet::new(),
             dropped: 0,
+            patience,
         }
     }
 
@@ -202,9 +206,10 @@ impl<T> Pacer<T> {
                 if first && keyframe && plan.congested {
                     self.supersede(stream);
                 }
-                let broken = &mut self.broken[index(stream)];
-                *broken &= !(first && keyframe);
-                if *broken {
+                if first && keyframe {
+                    self.broken.remove(&stream);
+                }
+                if self.broken.contains(&stream) {
                     self.dropped += 1;
                     return false;
                 }
@@ -224,8 +229,8 @@ impl<T> Pacer<T> {
     /// A keyframe comes while too little leaves: what waits was made for a network that is no more,
     /// and the receiver needs none of it any longer. Unless it is a keyframe itself: one that is never
     /// finished for the next helps nobody.
-    fn supersede(&mut self, stream: u8) {
-        let of_it = |waiting: &&Waiting<T>| stream_of(waiting) == Some(index(stream));
+    fn supersede(&mut self, stream: u16) {
+        let of_it = |waiting: &&Waiting<T>| stream_of(waiting) == Some(stream);
         if self.video.iter().find(of_it).is_some_and(is_keyframe) {
             return;
         }
@@ -294,7 +299,7 @@ impl<T> Pacer<T> {
             return None;
         }
         // What the window holds back is let go by feedback, and given up in the end.
-        let stale = oldest.map(|since| since + MOST_WAIT);
+        let stale = oldest.map(|since| since + self.patience);
         // Probes are known by their rate: they leave packet by packet.
         let burst = match self.probe {
             Some(_) => Duration::ZERO,
@@ -319,8 +324,8 @@ impl<T> Pacer<T> {
     }
 
     /// Tells whether pictures of a stream were dropped and none can be sent before a keyframe.
-    pub fn needs_keyframe(&self, stream: u8) -> bool {
-        self.broken[index(stream)]
+    pub fn needs_keyframe(&self, stream: u16) -> bool {
+        self.broken.contains(&stream)
     }
 
     /// Returns how many packets were dropped so far.
@@ -391,8 +396,8 @@ impl<T> Pacer<T> {
     /// Drops pictures that have waited too long, and what follows them in their stream up to a keyframe
     /// that has not.
     fn expire(&mut self, now: Instant) {
-        let stale =
-            |waiting: &Waiting<T>| now.saturating_duration_since(waiting.since) >= MOST_WAIT;
+        let patience = self.patience;
+        let stale = |waiting: &Waiting<T>| now.saturating_duration_since(waiting.since) >= patience;
         while self.again.front().is_some_and(stale) {
             let gone = self.again.pop_front();
             self.forget(gone);
@@ -403,11 +408,11 @@ impl<T> Pacer<T> {
         for waiting in std::mem::take(&mut self.video) {
             let stream = stream_of(&waiting).unwrap_or(0);
             if stale(&waiting) {
-                self.broken[stream] = true;
+                self.broken.insert(stream);
             } else if begins_keyframe(&waiting) {
-                self.broken[stream] = false;
+                self.broken.remove(&stream);
             }
-            match self.broken[stream] {
+            match self.broken.contains(&stream) {
                 true => self.forget(Some(waiting)),
                 false => self.video.push_back(waiting),
             }
@@ -435,13 +440,9 @@ fn begins_keyframe<T>(waiting: &Waiting<T>) -> bool {
     }
 }
 
-fn stream_of<T>(waiting: &Waiting<T>) -> Option<usize> {
+fn stream_of<T>(waiting: &Waiting<T>) -> Option<u16> {
     match waiting.class {
-        Class::Video { stream, .. } => Some(index(stream)),
+        Class::Video { stream, .. } => Some(stream),
         Class::Audio | Class::Retransmission => None,
     }
-}
-
-fn index(stream: u8) -> usize {
-    usize::from(stream).min(MOST_STREAMS - 1)
 }

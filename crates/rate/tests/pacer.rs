@@ -240,7 +240,7 @@ fn under_congestion_a_keyframe_replaces_what_waits_of_its_own_layer_only() {
     plan.congested = true;
     let mut scene = Scene::new(plan);
     for number in 0..4 {
-        scene.push(number, picture((number % 2) as u8, false));
+        scene.push(number, picture(number as u16 % 2, false));
     }
     scene.push(4, picture(1, true));
     scene.run(Duration::from_millis(240));

@@ -91,6 +91,9 @@ pub struct RelayOpened {
     pub fingerprint: String,
     /// Where the relay listens, UDP; a TURN server of the same house reaches it there as well.
     pub addresses: Vec<SocketAddr>,
+    /// The SSRC of packets that mean nothing: the relay sends them to learn what the way carries. They
+    /// have the payload type of pictures, count for feedback, and are thrown away.
+    pub padding_ssrc: u32,
 }
 
 /// What a participant offers to send through the relay. Nothing is sent before it is wanted.

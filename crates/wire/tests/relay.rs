@@ -96,8 +96,9 @@ fn what_the_server_says_about_the_relay_has_these_texts() {
                 password: "pass".to_owned(),
                 fingerprint: "AA:BB".to_owned(),
                 addresses: vec!["192.0.2.1:444".parse().expect("an address")],
+                padding_ssrc: 77,
             }),
-            r#"{"type":"relay_opened","connection":2,"ufrag":"uFrg","password":"pass","fingerprint":"AA:BB","addresses":["192.0.2.1:444"]}"#,
+            r#"{"type":"relay_opened","connection":2,"ufrag":"uFrg","password":"pass","fingerprint":"AA:BB","addresses":["192.0.2.1:444"],"padding_ssrc":77}"#,
         ),
         (
             ServerMessage::RelayClosed { connection: 2 },

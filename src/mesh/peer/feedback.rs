@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use nonstop_rate::ArrivalReport;
+use nonstop_rate::{ArrivalReport, ReferenceTime};
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, RecvDelta, RunLengthChunk, StatusChunkTypeTcc, StatusVectorChunk,
     SymbolSizeTypeTcc, SymbolTypeTcc, TransportLayerCc,
@@ -29,15 +29,15 @@ const MOST_RUN: usize = 0x1fff;
 /// Reads feedback of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// The newest reference time, counted without wrapping from where it can go back.
-    reference: Option<i64>,
+    reference: ReferenceTime,
 }
 
 impl Reader {
     /// Returns what a message says of each packet: its number, and when it arrived on the other
     /// side's clock or that it had not. Packets that arrived at an unknown time are left out.
     pub(super) fn read(&mut self, feedback: &TransportLayerCc) -> Vec<(u16, Option<Duration>)> {
-        let mut at = self.unwrap(feedback.reference_time) * REFERENCE_STEP;
+        let reference = self.reference.unwrap(feedback.reference_time);
+        let mut at = i64::try_from(reference.as_micros()).unwrap_or(i64::MAX);
         let mut deltas = feedback.recv_deltas.iter();
         let mut statuses = Vec::new();
         let symbols = (feedback.packet_chunks.iter()).flat_map(symbols);
@@ -55,25 +55,6 @@ impl Reader {
             }
         }
         statuses
-    }
-
-    fn unwrap(&mut self, reference: u32) -> i64 {
-        let reference = i64::from(reference) % REFERENCES;
-        let unwrapped = match self.reference {
-            // Begins high enough that nothing comes before zero.
-            None => REFERENCES + reference,
-            Some(last) => {
-                let ahead = (reference - last).rem_euclid(REFERENCES);
-                let back = if ahead >= REFERENCES / 2 {
-                    REFERENCES
-                } else {
-                    0
-                };
-                (last + ahead - back).max(0)
-            }
-        };
-        self.reference = Some(unwrapped);
-        unwrapped
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use nonstop_rate::{Bitrate, DataSize, MOST_STREAMS};
+use nonstop_rate::{Bitrate, DataSize};
+
+/// Most streams of pictures that one connection sends: the layers of simulcast.
+pub(super) const MOST_STREAMS: usize = 3;
 
 /// Written by the connection's task, read by the link, and the other way round where it says so.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use nonstop_rate::{
-    Bitrate, Class, Controller, DataSize, Departure, History, Limits, MOST_STREAMS, Pacer, ProbeId,
+    Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, ProbeId,
 };
 use rtc::{
     interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket},
@@ -32,7 +32,13 @@ use rtc::{
     shared::{TransportContext, error::Error, marshal::MarshalSize},
 };
 
-use super::{OVERHEAD, codecs, feedback::Reader, flow::Flow, padding::padding, resend::Resend};
+use super::{
+    OVERHEAD, codecs,
+    feedback::Reader,
+    flow::{Flow, MOST_STREAMS},
+    padding::padding,
+    resend::Resend,
+};
 use crate::mesh::link::depacketise::begins_keyframe;
 
 /// The round trip that is assumed before one was measured.
@@ -135,7 +141,7 @@ impl Sender {
         self.flow.set_waiting(self.pacer.waiting());
         self.flow.set_has_room(self.pacer.has_room(&plan));
         self.flow.set_dropped(self.pacer.dropped());
-        let broken = |stream| self.pacer.needs_keyframe(stream as u8);
+        let broken = |stream| self.pacer.needs_keyframe(stream as u16);
         let broken: [bool; MOST_STREAMS] = std::array::from_fn(broken);
         self.flow.set_needs_keyframe(broken);
     }
@@ -276,7 +282,7 @@ impl Sender {
             sent: Resend::new(),
         });
         let stream = self.layers.iter().position(|layer| *layer == ssrc);
-        let stream = stream.unwrap_or(0) as u8;
+        let stream = stream.unwrap_or(0) as u16;
         let timestamp = rtp.header.timestamp;
         if let Some((_, keyframe)) = video.picture.filter(|(it, _)| *it == timestamp) {
             return Class::Video {

@@ -261,6 +261,7 @@ mod tests {
             password: "0123456789012345678901".to_owned(),
             fingerprint,
             addresses: vec!["127.0.0.1:9".parse().expect("an address")],
+            padding_ssrc: 9,
         }
     }
 

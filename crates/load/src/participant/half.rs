@@ -160,6 +160,7 @@ impl Participant {
         api.set_remote_fingerprint(fingerprint);
         api.start_dtls(true)?;
         api.enable_twcc_feedback();
+        endpoint.expect_padding(opened.padding_ssrc, Mid::from(WATCHED));
         endpoint.run()
     }
 

@@ -12,36 +12,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nonstop_rate::Bitrate;
+use nonstop_rate::{Bitrate, Class};
 use nonstop_relay::Member;
 use nonstop_wire::{ParticipantId, RelayOpen, RelayPayloadTypes};
 use str0m::{
-    Candidate, Event, IceCreds, Input, Output, Reason, Rtc, RtcConfig, RtcError,
+    Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
     config::{CryptoProvider, DtlsCert, Fingerprint},
     crypto::Sha1HmacProvider,
     format::{Codec, FormatParams},
     media::{Frequency, KeyframeRequest, KeyframeRequestKind, MediaKind, Mid, Rid},
     net::{Protocol, Receive},
-    rtp::{Extension, RtpWrite, Ssrc},
+    rtp::{Extension, RawPacket, RtpWrite, Ssrc, rtcp::Rtcp},
 };
 use tracing::{debug, warn};
 
 use super::{
-    marking::{Marking, URI},
+    downlink::{Downlink, Held, Leaving},
+    marking::{Marking, URI, marking},
     outlet::{Exit, Outlet},
     timeline::Timeline,
 };
 use crate::{bucket::Bucket, config::Rate, slab::Key};
 
-/// What a connection is taken to carry before anything is known of it: what the others of a mesh of
-/// five begin with together. A narrower one is found out within two round trips, and what waits for it
-/// meanwhile is pictures, for sound is not paced.
-const FIRST_ESTIMATE: str0m::bwe::Bitrate = str0m::bwe::Bitrate::kbps(800);
-/// How much is believed of what a participant says to receive on other ways, and its bounds.
-/// It is the least that the way carries, for senders seldom fill it.
-const BELIEVED: f64 = 1.25;
-const LEAST_BELIEVED: Bitrate = Bitrate::from_kbps(800);
-const MOST_BELIEVED: Bitrate = Bitrate::from_kbps(8_000);
 /// How long there may be no sign of life (RFC 7675 section 5.1 gives a sender 30 s; here the
 /// participant's checks come every few seconds).
 const SILENCE: Duration = Duration::from_secs(15);
@@ -52,23 +44,13 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 const MOST_PLACES: usize = 16;
 /// How far str0m's clock may be ahead: it spaces packets that leave at once by a microsecond.
 const AHEAD: Duration = Duration::from_micros(200);
-/// By how much time has to pass until str0m lets the next packet out.
-const SPACING: Duration = Duration::from_micros(1);
-/// The SSRC under which str0m probes where there is no stream that could be repaired.
-const PROBE: [u8; 4] = [0; 4];
-/// How often str0m is asked whether there is more after it has sent all that was passed on: mostly
-/// there is not. It may have a probe to begin, which can wait so long.
+/// How much later str0m may be asked after it has sent all that was let go: it wants to be asked again
+/// at once after each packet, and has nothing more. Mostly the next packet comes first.
 const RELAXED: Duration = Duration::from_millis(25);
 /// How much later it may be asked what reports and feedback lead to: repairs and keyframes.
 const SOON: Duration = Duration::from_millis(5);
-/// How long it is asked whenever it wants after it has sent something of its own: repairs and probes
-/// keep time.
+/// How long it is asked whenever it wants after it has sent something again: more of it follows.
 const INTENT: Duration = Duration::from_millis(100);
-/// How long nothing has been passed on until a connection idles: by then nothing is repaired any more.
-const QUIET: Duration = Duration::from_secs(2);
-/// How often str0m's pacer is asked while a connection idles. Each time it fills the way with a packet
-/// of padding, up to 50 kb/s, which is good for nothing here.
-const IDLE: Duration = Duration::from_secs(1);
 /// Most packets that leave at once; the rest is next in a millisecond.
 const MOST_AT_ONCE: usize = 1024;
 /// How long packets of pictures are kept to be sent again: longer than the longest round trip on
@@ -81,9 +63,11 @@ const REPAIR_PACKETS: usize = 256;
 const REPAIR_RATIO: f32 = 0.3;
 /// How long sound pauses until its stream is forgotten: streams that say nothing cost time.
 const SOUND_IDLE: Duration = Duration::from_secs(2);
-/// The section of all sound, and that of all pictures. Neither is ever sent.
+/// The section of all sound, and that of all pictures; and what tells the stream that means nothing
+/// from the others there. None is ever sent.
 const SOUND: &str = "sound";
 const PICTURES: &str = "pictures";
+const PADDING: &str = "padding";
 
 /// What all connections of a relay share.
 pub(super) struct Ground {
@@ -110,6 +94,8 @@ pub(super) struct Ssrcs {
     pub(super) sound: u32,
     pub(super) pictures: u32,
     pub(super) repair: u32,
+    /// What means nothing is sent to the participant under this one.
+    pub(super) padding: u32,
 }
 
 /// A packet that is passed on.
@@ -128,18 +114,8 @@ struct Stream {
     of: Member,
     /// What tells it from other streams of its section.
     slot: usize,
+    pictures: bool,
     used: Instant,
-}
-
-/// What was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    /// Something that was passed on, and more of it waits.
-    More,
-    /// The last of what was passed on, and nothing else is on its way.
-    Last,
-    /// Something of str0m's own, or something that follows it.
-    Else,
 }
 
 /// A participant's connection.
@@ -158,6 +134,11 @@ pub(super) struct Client {
     pub(super) ssrcs: Ssrcs,
     payload_types: RelayPayloadTypes,
     rtc: Rtc,
+    downlink: Downlink,
+    /// The number of the next packet that means nothing; none was sent before the first.
+    padded: Option<u64>,
+    /// How many packets the downlink had dropped when it was last asked whose.
+    dropped: u64,
     /// What str0m was last told to be the time; never goes back.
     now: Instant,
     pub(super) connected: bool,
@@ -172,13 +153,9 @@ pub(super) struct Client {
     streams: HashMap<u32, Stream>,
     /// Whose stream is which of a section's, pictures and sound together.
     slots: Vec<Option<Member>>,
-    /// When str0m last said that it has nothing more to send.
-    asked: Instant,
-    /// When something was last passed on to the participant.
-    passed: Instant,
-    /// How many packets were passed on and not sent yet.
+    /// How many packets were let go and not sent yet.
     waiting: usize,
-    /// Until when packets of its own are likely to follow each other: it repairs, or probes the way.
+    /// Until when repairs are likely to follow each other.
     intent_until: Instant,
     /// When str0m wants to be asked next.
     due: Instant,
@@ -225,6 +202,9 @@ impl Client {
             ssrcs,
             payload_types: open.payload_types,
             rtc,
+            downlink: Downlink::new(now),
+            padded: None,
+            dropped: 0,
             now,
             connected: false,
             opened: now,
@@ -235,8 +215,6 @@ impl Client {
             timeline: Timeline::default(),
             streams: HashMap::new(),
             slots: Vec::new(),
-            asked: now,
-            passed: now,
             waiting: 0,
             intent_until: now,
             due: now,
@@ -255,7 +233,8 @@ impl Client {
 
     /// Returns when this is to be looked at next.
     pub(super) fn due(&self) -> Instant {
-        self.due.min(self.deadline())
+        let due = self.due.min(self.deadline());
+        self.downlink.poll_timeout().map_or(due, |at| at.min(due))
     }
 
     fn deadline(&self) -> Instant {
@@ -289,15 +268,8 @@ impl Client {
     }
 
     /// Has it looked at before long: what came in hurries nobody, and mostly something is sent soon.
-    /// Feedback for padding must not lead to more padding.
     pub(super) fn postpone(&mut self, now: Instant) {
-        let by = if self.idle() { IDLE } else { SOON };
-        self.due = self.due.min(now + by);
-    }
-
-    /// Whether nothing is passed on to the participant.
-    fn idle(&self) -> bool {
-        self.connected && self.now.saturating_duration_since(self.passed) >= QUIET
+        self.due = self.due.min(now + SOON);
     }
 
     /// Takes in a datagram from one of the participant's places.
@@ -325,6 +297,8 @@ impl Client {
     pub(super) fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);
         let now = self.now;
+        self.downlink.handle_timeout(now);
+        self.release(now);
         self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
         if now >= self.deadline() {
             let silent = if self.connected {
@@ -350,12 +324,8 @@ impl Client {
                     self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
                 }
                 Ok(Output::Timeout(due)) => {
-                    self.asked = self.now;
-                    let pacing = matches!(self.rtc.last_timeout_reason(), Reason::Pacer(_));
-                    self.due = match pacing && self.idle() {
-                        true => due.max(now + IDLE),
-                        false => due,
-                    };
+                    self.due = due;
+                    self.downlink.handle_drained();
                     if !self.rtc.is_alive() {
                         self.over.get_or_insert("closed");
                     }
@@ -363,23 +333,18 @@ impl Client {
                 }
                 Ok(Output::Transmit(transmit)) => {
                     let to = transmit.destination;
+                    self.downlink.handle_departure(now, to, &transmit.contents);
                     if let Some((_, exit)) = self.places.iter().find(|(place, _)| *place == to) {
                         outlet.push(*exit, to, &transmit.contents);
                     }
-                    match self.count_sent(&transmit.contents) {
-                        Sent::Last if self.now < self.asked + RELAXED => {
-                            self.due = self.asked + RELAXED;
-                            return None;
-                        }
-                        Sent::More if self.now < now + AHEAD => {
-                            self.now += SPACING;
-                            let now = self.now;
-                            self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
-                        }
-                        Sent::More | Sent::Last | Sent::Else => {}
+                    if self.was_last(&transmit.contents) {
+                        self.due = self.now + RELAXED;
+                        self.downlink.handle_drained();
+                        return None;
                     }
                 }
                 Ok(Output::Event(Event::Connected)) => self.connected = true,
+                Ok(Output::Event(Event::RawPacket(packet))) => self.note(*packet),
                 Ok(Output::Event(event)) => return Some(event),
                 Err(cause) => {
                     debug!(%cause, "a connection to the relay failed");
@@ -391,25 +356,18 @@ impl Client {
         None
     }
 
-    /// Tells what was sent, and counts it.
-    fn count_sent(&mut self, datagram: &[u8]) -> Sent {
+    /// Tells whether what was sent is the last of what was let go, and nothing else is on its way.
+    fn was_last(&mut self, datagram: &[u8]) -> bool {
         let types = self.payload_types;
         let kind = datagram.get(1).map(|kind| kind & 0x7f);
-        let passed_on = kind == Some(types.sound) || kind == Some(types.pictures);
-        let probe = datagram.get(8..12) == Some(&PROBE[..]);
-        if kind == Some(types.repair) || (passed_on && (probe || self.waiting == 0)) {
+        if kind == Some(types.repair) {
             self.intent_until = self.now + INTENT;
-            return Sent::Else;
         }
-        if !passed_on {
-            return Sent::Else;
+        if self.waiting == 0 || (kind != Some(types.sound) && kind != Some(types.pictures)) {
+            return false;
         }
         self.waiting -= 1;
-        match self.waiting {
-            0 if self.now < self.intent_until => Sent::Else,
-            0 => Sent::Last,
-            _ => Sent::More,
-        }
+        self.waiting == 0 && self.now >= self.intent_until
     }
 
     /// Passes a packet of somebody's sound on to the participant.
@@ -436,12 +394,15 @@ impl Client {
             return;
         }
         let now = self.now;
-        let fresh = match self.streams.get_mut(&ssrc) {
+        let (slot, fresh) = match self.streams.get_mut(&ssrc) {
             Some(stream) => {
                 stream.used = now;
-                None
+                (stream.slot, None)
             }
-            None => Some(self.add_stream(of, ssrc)),
+            None => {
+                let slot = self.add_stream(of, ssrc, repair.is_some());
+                (slot, Some(slot))
+            }
         };
         let Passing {
             packet,
@@ -466,28 +427,113 @@ impl Client {
             .marker(marker)
             .nackable(repair.is_some())
             .ext_vals(ext_vals);
-        self.passed = now;
-        self.waiting += 1;
-        self.guard(|rtc| {
-            let mut direct = rtc.direct_api();
-            let ssrc = Ssrc::from(ssrc);
-            if let Some(slot) = fresh {
+        let ssrc = Ssrc::from(ssrc);
+        if let Some(slot) = fresh {
+            self.guard(|rtc| {
                 let mid = Mid::from(if repair.is_some() { PICTURES } else { SOUND });
-                let stream =
-                    direct.declare_stream_tx(ssrc, repair.map(Ssrc::from), mid, Some(rid(slot)));
+                let repair = repair.map(Ssrc::from);
+                let mut direct = rtc.direct_api();
+                let stream = direct.declare_stream_tx(ssrc, repair, mid, Some(rid(slot)));
                 match repair {
                     Some(_) => stream.set_rtx_cache(REPAIR_PACKETS, REPAIR_AGE, Some(REPAIR_RATIO)),
                     None => stream.set_rtx_cache(0, Duration::ZERO, None),
                 }
+            });
+        }
+        let class = match repair {
+            None => Class::Audio,
+            Some(_) => {
+                let marking = marking(&packet.header.ext_vals);
+                Class::Video {
+                    stream: slot as u16,
+                    first: marking.is_some_and(|marking| marking.start),
+                    keyframe: marking.is_some_and(|marking| marking.independent),
+                }
             }
-            if let Some(stream) = direct.stream_tx(&ssrc) {
-                stream.write_rtp(write);
-            }
-        });
+        };
+        let held = Held { ssrc, write };
+        (self.downlink).push(now, held, packet.payload.len(), class);
+    }
+
+    /// Gives str0m what may leave now.
+    fn release(&mut self, now: Instant) {
+        if !self.connected {
+            return;
+        }
+        if self.watches() {
+            self.downlink.probe(now);
+        }
+        while let Some(leaving) = self.downlink.poll(now) {
+            let Held { ssrc, write } = match leaving {
+                Leaving::Held(held) => held,
+                Leaving::Padding(bytes) => self.pad(bytes, now),
+            };
+            let written = self.guard(|rtc| {
+                let mut direct = rtc.direct_api();
+                let stream = direct.stream_tx(&ssrc);
+                stream.map(|stream| stream.write_rtp(write)).is_some()
+            });
+            self.waiting += usize::from(written == Some(true));
+        }
+    }
+
+    /// Tells whether pictures are passed on: the way is worth probing for nothing else.
+    fn watches(&self) -> bool {
+        self.streams.values().any(|stream| stream.pictures)
+    }
+
+    /// Makes a packet that means nothing.
+    fn pad(&mut self, bytes: Arc<[u8]>, now: Instant) -> Held {
+        let ssrc = Ssrc::from(self.ssrcs.padding);
+        if self.padded.is_none() {
+            self.guard(|rtc| {
+                let mut direct = rtc.direct_api();
+                direct.declare_stream_tx(ssrc, None, Mid::from(PICTURES), Some(Rid::from(PADDING)));
+            });
+        }
+        let sequence = self.padded.map_or(1, |last| last + 1);
+        self.padded = Some(sequence);
+        let payload_type = self.payload_types.pictures.into();
+        let write = RtpWrite::new(payload_type, sequence.into(), 0, now, bytes);
+        Held {
+            ssrc,
+            write: write.nackable(false),
+        }
+    }
+
+    /// Takes in feedback; of the packets that str0m shows nothing else is of interest.
+    fn note(&mut self, packet: RawPacket) {
+        let RawPacket::RtcpRx(Rtcp::Twcc(feedback)) = packet else {
+            return;
+        };
+        let (now, downlink) = (self.now, &mut self.downlink);
+        let noted = catch_unwind(AssertUnwindSafe(|| downlink.handle_feedback(now, feedback)));
+        if noted.is_err() {
+            warn!("feedback of a participant makes no sense, its connection is closed");
+            self.over = Some(PANICKED);
+        }
+    }
+
+    /// Returns what the way down carries, if that is news.
+    pub(super) fn estimate(&mut self) -> Option<Bitrate> {
+        self.downlink.estimate(self.now)
+    }
+
+    /// Returns whose pictures are broken off because they waited too long, as far as it is not known.
+    pub(super) fn broken_off(&mut self) -> Vec<Member> {
+        let dropped = self.downlink.dropped();
+        if std::mem::replace(&mut self.dropped, dropped) == dropped {
+            return Vec::new();
+        }
+        let pictures = self.streams.values().filter(|stream| stream.pictures);
+        pictures
+            .filter(|stream| self.downlink.needs_keyframe(stream.slot as u16))
+            .map(|stream| stream.of)
+            .collect()
     }
 
     /// Finds a place for a stream, and returns it.
-    fn add_stream(&mut self, of: Member, ssrc: u32) -> usize {
+    fn add_stream(&mut self, of: Member, ssrc: u32, pictures: bool) -> usize {
         let slot = self.slots.iter().position(Option::is_none);
         let slot = slot.unwrap_or_else(|| {
             self.slots.push(None);
@@ -495,7 +541,13 @@ impl Client {
         });
         self.slots[slot] = Some(of);
         let used = self.now;
-        self.streams.insert(ssrc, Stream { of, slot, used });
+        let stream = Stream {
+            of,
+            slot,
+            pictures,
+            used,
+        };
+        self.streams.insert(ssrc, stream);
         slot
     }
 
@@ -548,20 +600,14 @@ impl Client {
     }
 
     /// Begins with what arrives at the participant on other ways, in bits a second, a little above it;
-    /// returns what the way is believed to carry. Who says too much harms nobody else.
+    /// returns what the way is believed to carry.
     pub(super) fn begin_at(&mut self, arriving: u64) -> Bitrate {
-        let first = Bitrate::from_bps(arriving).scale(BELIEVED);
-        let first = first.clamp(LEAST_BELIEVED, MOST_BELIEVED);
-        self.guard(|rtc| rtc.bwe().reset(str0m::bwe::Bitrate::bps(first.bps())));
-        first
+        self.downlink.begin_at(arriving)
     }
 
     /// Has the way to the participant probed up to a rate.
     pub(super) fn probe(&mut self, desired: Bitrate) {
-        let desired = str0m::bwe::Bitrate::bps(desired.bps());
-        self.guard(|rtc| {
-            rtc.bwe().set_bitrate(str0m::bwe::Bitrate::ZERO, desired);
-        });
+        self.downlink.set_wanted(desired);
     }
 
     /// Says goodbye, so that the participant need not find out.
@@ -614,7 +660,8 @@ fn config(ground: &Ground, open: &RelayOpen, credentials: IceCreds) -> RtcConfig
         .set_local_ice_credentials(credentials)
         .set_ice_lite(true)
         .set_rtp_mode(true)
-        .enable_bwe(Some(FIRST_ESTIMATE))
+        // For the feedback among them.
+        .enable_raw_packets(true)
         .clear_codecs()
         .clear_extension_map()
         .set_extension(extensions.audio_level, Extension::AudioLevel)

@@ -8,7 +8,7 @@ use std::{
 
 use nonstop_relay::{Forward, Member, Room};
 use nonstop_wire::{ParticipantId, RoomName};
-use str0m::{Event, bwe::BweKind};
+use str0m::Event;
 use tracing::{debug, trace};
 
 use super::{
@@ -284,9 +284,38 @@ impl Hub {
                 let due = client.due();
                 self.agenda
                     .put(Due::Client(number), due, &mut client.listed);
+                self.learn(number, now);
             }
             return;
         }
+    }
+
+    /// Tells a room what is new of the way down to one of its members.
+    fn learn(&mut self, number: u32, now: Instant) {
+        let Some(client) = self.clients.at(number) else {
+            return;
+        };
+        let (member, key) = (client.member, client.hall);
+        let (estimate, broken) = (client.estimate(), client.broken_off());
+        if estimate.is_none() && broken.is_empty() {
+            return;
+        }
+        let Some(hall) = self.halls.get_mut(key) else {
+            return;
+        };
+        if let Some(estimate) = estimate {
+            trace!(
+                ?member,
+                bps = estimate.bps(),
+                "what the way to a participant carries"
+            );
+            hall.room.handle_estimate(member, estimate, now);
+        }
+        for of in broken {
+            debug!(?member, "pictures waited too long for a participant");
+            hall.room.handle_keyframe_request(member, of, now);
+        }
+        self.touch_hall(key);
     }
 
     fn handle_event(&mut self, number: u32, event: Event, now: Instant) {
@@ -301,17 +330,6 @@ impl Hub {
                     && let Some(hall) = self.halls.get_mut(key)
                 {
                     hall.room.handle_keyframe_request(member, of, now);
-                    self.touch_hall(key);
-                }
-            }
-            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
-                let estimate = nonstop_rate::Bitrate::from_bps(estimate.as_u64());
-                trace!(
-                    bps = estimate.bps(),
-                    "what the way to a participant carries"
-                );
-                if let Some(hall) = self.halls.get_mut(key) {
-                    hall.room.handle_estimate(member, estimate, now);
                     self.touch_hall(key);
                 }
             }

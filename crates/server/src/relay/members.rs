@@ -98,6 +98,7 @@ impl Hub {
             password: credentials.pass.clone(),
             fingerprint: String::new(),
             addresses: Vec::new(),
+            padding_ssrc: ssrcs.padding,
         };
         let police = self.config.bytes_per_connection;
         let who = (joining, hall, participant);
@@ -134,7 +135,7 @@ impl Hub {
     /// Draws SSRCs that are unlike each other and unlike those of the participant.
     fn draw_ssrcs(&mut self, open: &RelayOpen) -> Option<Ssrcs> {
         let mut drawn = Vec::new();
-        while drawn.len() < 3 {
+        while drawn.len() < 4 {
             let ssrc = getrandom::u32().ok()?;
             let known = ssrc == 0 || ssrc == open.sound || open.layers.contains(&ssrc);
             // Others' streams pass here under theirs, and nobody may meet the same one twice.
@@ -143,8 +144,9 @@ impl Hub {
                     sound,
                     pictures,
                     repair,
+                    padding,
                 } = client.ssrcs;
-                [sound, pictures, repair, client.sound].contains(&ssrc)
+                [sound, pictures, repair, padding, client.sound].contains(&ssrc)
                     || client.layers.contains(&ssrc)
             });
             if !known && !used && !drawn.contains(&ssrc) {
@@ -155,6 +157,7 @@ impl Hub {
             sound: drawn[0],
             pictures: drawn[1],
             repair: drawn[2],
+            padding: drawn[3],
         })
     }
 

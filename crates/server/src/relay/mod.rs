@@ -19,6 +19,7 @@ mod addresses;
 mod agenda;
 mod client;
 mod config;
+mod downlink;
 mod hub;
 mod marking;
 mod media;

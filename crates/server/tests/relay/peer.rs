@@ -452,6 +452,8 @@ impl Media {
             bytes: bytes.collect(),
         });
         direct.start_dtls(true).unwrap();
+        let (pictures, rid) = (Mid::from("pictures"), Some("padding".into()));
+        direct.expect_stream_rx(opened.padding_ssrc.into(), None, pictures, rid);
     }
 
     fn expect(&mut self, published: &Published) {

@@ -1,0 +1,259 @@
+//! The way down to one participant: when what is passed on leaves, and how much the way carries.
+//!
+//! ```text
+//! forwards ─▶ Pacer ─ poll ─▶ str0m ─ numbered, encrypted ─▶ handle_departure ─▶ network
+//!               ▲ plan, probes                                     ▼
+//!               └─────────────── Controller ◀─ fates ─ History ◀─ handle_feedback
+//! ```
+//! The rate control is that of the links between participants: str0m has one of its own, which is not
+//! used. str0m numbers each packet of RTP that leaves with the next transport-wide number, from zero
+//! on, and so does [`History`]. What str0m sends again leaves at once and is counted here.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nonstop_rate::{
+    Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, ProbeId, ReferenceTime,
+};
+use str0m::rtp::{RtpWrite, Ssrc, rtcp::Twcc};
+use tracing::trace;
+
+/// What a connection is taken to carry before anything is known of it: what the others of a mesh of
+/// five begin with together. A narrower one is found out within two round trips, and what waits for it
+/// meanwhile is pictures, for sound never waits.
+pub(super) const FIRST_ESTIMATE: Bitrate = Bitrate::from_kbps(800);
+/// How much is believed of what a participant says to receive on other ways, and its bounds.
+/// It is the least that the way carries, for senders seldom fill it.
+const BELIEVED: f64 = 1.25;
+const LEAST_BELIEVED: Bitrate = Bitrate::from_kbps(800);
+const MOST_BELIEVED: Bitrate = Bitrate::from_kbps(8_000);
+/// Between what estimates are: a voice, and 49 large tiles.
+const FLOOR: Bitrate = Bitrate::from_kbps(50);
+const CEILING: Bitrate = Bitrate::from_kbps(20_000);
+/// How long a picture waits at most. A keyframe that is dropped must be asked for again, which costs
+/// everybody who watches.
+const PATIENCE: Duration = Duration::from_millis(600);
+/// What each packet takes on the wire besides its payload: IPv4 20, UDP 8, RTP 12, extensions 16,
+/// SRTP 10.
+const OVERHEAD: usize = 66;
+/// Headers of IPv4 and UDP.
+const PLACE_OVERHEAD: usize = 28;
+/// An estimate is told at once if it differs by this share, and else after a while.
+const NOTABLE: f64 = 0.03;
+const UNTOLD: Duration = Duration::from_millis(250);
+
+/// What waits to be passed on.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) ssrc: Ssrc,
+    pub(super) write: RtpWrite,
+}
+
+/// What leaves.
+#[derive(Debug)]
+pub(super) enum Leaving {
+    /// Something that was passed on.
+    Held(Held),
+    /// So many bytes that mean nothing, to learn whether the way carries them.
+    Padding(Arc<[u8]>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Downlink {
+    controller: Controller,
+    pacer: Pacer<Held>,
+    history: History,
+    reference: ReferenceTime,
+    /// The origin of the other side's clock.
+    origin: Instant,
+    wanted: Bitrate,
+    /// Where packets go.
+    target: Option<SocketAddr>,
+    /// What left the pacer and has not left str0m yet.
+    leaving: DataSize,
+    /// The probe of which that is part.
+    probe: Option<ProbeId>,
+    told: Option<(Bitrate, Instant)>,
+}
+
+impl Downlink {
+    /// Begins with [`FIRST_ESTIMATE`].
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            controller: Controller::new(limits(FIRST_ESTIMATE)),
+            pacer: Pacer::with_patience(PATIENCE),
+            history: History::new(),
+            reference: ReferenceTime::default(),
+            origin: now,
+            wanted: Bitrate::ZERO,
+            target: None,
+            leaving: DataSize::ZERO,
+            probe: None,
+            told: None,
+        }
+    }
+
+    /// Begins anew with what arrives at the participant on other ways, in bits a second, and a little
+    /// more; returns what the way is believed to carry. Who says too much harms nobody else.
+    pub(super) fn begin_at(&mut self, arriving: u64) -> Bitrate {
+        let first = Bitrate::from_bps(arriving).scale(BELIEVED);
+        let first = first.clamp(LEAST_BELIEVED, MOST_BELIEVED);
+        self.restart(first);
+        first
+    }
+
+    /// What leaves takes another way from now on.
+    fn path_changed(&mut self) {
+        self.restart(FIRST_ESTIMATE);
+        self.history.forget();
+    }
+
+    fn restart(&mut self, first: Bitrate) {
+        self.controller = Controller::new(limits(first));
+        self.controller.set_wanted(self.wanted);
+        self.told = None;
+    }
+
+    /// Learns what the participant has a use for: nothing is probed beyond it.
+    pub(super) fn set_wanted(&mut self, wanted: Bitrate) {
+        self.wanted = wanted;
+        self.controller.set_wanted(wanted);
+    }
+
+    /// Takes in a packet with a payload of so many bytes; false where it will not leave.
+    pub(super) fn push(&mut self, now: Instant, held: Held, payload: usize, class: Class) -> bool {
+        let size = DataSize::from_bytes((payload + OVERHEAD) as u64);
+        let plan = self.controller.plan();
+        self.pacer.push(now, held, size, class, &plan)
+    }
+
+    /// Returns what leaves next, if it leaves now.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Leaving> {
+        let mut plan = self.controller.plan();
+        plan.in_flight += self.leaving;
+        match self.pacer.poll(now, &plan)? {
+            Departure::Packet {
+                packet,
+                size,
+                probe,
+                ..
+            } => {
+                self.leaving += size;
+                self.probe = probe;
+                Some(Leaving::Held(packet))
+            }
+            Departure::Padding { size, probe } => {
+                self.leaving += size;
+                self.probe = Some(probe);
+                let bytes = (size.bytes() as usize).saturating_sub(OVERHEAD).max(1);
+                Some(Leaving::Padding(vec![0; bytes].into()))
+            }
+        }
+    }
+
+    /// Begins a probe if it is time for one; to be asked before [`poll`](Self::poll).
+    pub(super) fn probe(&mut self, now: Instant) {
+        if let Some(probe) = self.controller.poll_probe(now) {
+            trace!(rate = %probe.rate, size = %probe.size, "a probe of the way to a participant");
+            self.pacer.start_probe(probe);
+        }
+    }
+
+    /// Learns that str0m let a datagram go.
+    pub(super) fn handle_departure(&mut self, now: Instant, to: SocketAddr, datagram: &[u8]) {
+        if !is_rtp(datagram) {
+            return;
+        }
+        if self.target.replace(to).is_some_and(|before| before != to) {
+            self.path_changed();
+        }
+        let size = DataSize::from_bytes((datagram.len() + PLACE_OVERHEAD) as u64);
+        self.history.handle_sent(now, size, self.probe);
+        self.controller.handle_sent(now, size);
+        self.leaving = self.leaving - size;
+    }
+
+    /// Learns that str0m has nothing more to send now.
+    pub(super) fn handle_drained(&mut self) {
+        self.leaving = DataSize::ZERO;
+        self.probe = None;
+    }
+
+    /// Takes in what arrived at the participant.
+    pub(super) fn handle_feedback(&mut self, now: Instant, feedback: Twcc) {
+        // str0m adds the reference time itself, wrapped.
+        let reference = Duration::from_millis(u64::from(feedback.reference_time) * 64);
+        let unwrapped = self.reference.unwrap(feedback.reference_time);
+        let begin = self.origin + reference;
+        let statuses = feedback.into_iter(self.origin, NUMBERS.into());
+        let statuses: Vec<_> = statuses
+            .map(|(number, _, arrival)| {
+                let arrival = arrival.map(|arrival| match arrival.checked_duration_since(begin) {
+                    Some(after) => unwrapped + after,
+                    None => unwrapped.saturating_sub(begin - arrival),
+                });
+                (*number as u16, arrival)
+            })
+            .collect();
+        let results = self.history.handle_feedback(now, statuses);
+        self.controller.handle_feedback(now, &results);
+    }
+
+    /// Does what is due besides what leaves.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.controller.poll_timeout().is_some_and(|due| due <= now) {
+            self.controller.handle_timeout(now);
+        }
+    }
+
+    /// Returns when this is to be looked at next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let timeouts = [self.pacer.poll_timeout(), self.controller.poll_timeout()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// Returns what the way carries for good, if there is something new to tell of it.
+    pub(super) fn estimate(&mut self, now: Instant) -> Option<Bitrate> {
+        let estimate = self.controller.sustained();
+        let new = self.told.is_none_or(|(told, at)| {
+            let apart = (estimate.as_f64() - told.as_f64()).abs();
+            apart > NOTABLE * told.as_f64()
+                || estimate != told && now.saturating_duration_since(at) >= UNTOLD
+        });
+        new.then(|| {
+            self.told = Some((estimate, now));
+            estimate
+        })
+    }
+
+    /// Tells whether pictures of a stream were dropped, so that only a keyframe is of use.
+    pub(super) fn needs_keyframe(&self, stream: u16) -> bool {
+        self.pacer.needs_keyframe(stream)
+    }
+
+    /// Returns how many packets were dropped so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.pacer.dropped()
+    }
+}
+
+/// Where the 16 bits of a transport-wide number are counted from: any multiple of their range, high
+/// enough that nothing comes before zero.
+const NUMBERS: u64 = 1 << 32;
+
+fn limits(start: Bitrate) -> Limits {
+    Limits {
+        start,
+        floor: FLOOR,
+        ceiling: CEILING,
+    }
+}
+
+/// Tells RTP from RTCP, DTLS and STUN (RFC 7983 section 7, RFC 5761 section 4).
+fn is_rtp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind))
+}
