@@ -197,8 +197,7 @@ impl People {
             Stream::Pictures if RelayPeer::is_pictures(payload_type) => {
                 person.handle_picture(packet, &self.wake, now);
             }
-            // The original number stands before the payload (RFC 4588 section 4). Without a payload
-            // it is padding, which only the estimate of the relay needs.
+            // The original number stands before the payload (RFC 4588 section 4).
             Stream::Repair(pictures) if RelayPeer::is_repair(payload_type) => {
                 if packet.payload.len() > 2 {
                     packet.sequence = packet.payload.get_u16();
