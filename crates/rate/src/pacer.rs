@@ -22,7 +22,8 @@ use crate::{Bitrate, DataSize, Plan, Probe, ProbeId};
 pub const MOST_WAIT: Duration = Duration::from_millis(250);
 /// With more than this waiting, in time at the estimate, there is no room for another picture.
 const MOST_WAITING: Duration = Duration::from_millis(100);
-/// What may leave at once, in time at the pace: fewer wake-ups, and bursts that no queue notices.
+/// What may leave at once, in time at the pace, where nothing else is said: fewer wake-ups, and bursts
+/// that no queue notices.
 const BURST: Duration = Duration::from_millis(5);
 /// A keyframe is sent this much faster at most, so that it leaves before [`MOST_WAIT`].
 const HURRY: f64 = 2.0;
@@ -147,6 +148,7 @@ pub struct Pacer<T> {
     broken: BTreeSet<u16>,
     dropped: u64,
     patience: Duration,
+    burst: Duration,
 }
 
 impl<T> Default for Pacer<T> {
@@ -158,12 +160,6 @@ impl<T> Default for Pacer<T> {
 impl<T> Pacer<T> {
     /// Makes an empty pacer.
     pub fn new() -> Self {
-        Self::with_patience(MOST_WAIT)
-    }
-
-    /// Makes one in which packets wait this long at most: longer than [`MOST_WAIT`] where what waits
-    /// was not made for this connection alone, and asking for it again would cost others.
-    pub fn with_patience(patience: Duration) -> Self {
         Self {
             audio: VecDeque::new(),
             again: VecDeque::new(),
@@ -175,8 +171,20 @@ impl<T> Pacer<T> {
             held: false,
             broken: BTreeSet::new(),
             dropped: 0,
-            patience,
+            patience: MOST_WAIT,
+            burst: BURST,
         }
+    }
+
+    /// Lets packets wait this long at most: longer than [`MOST_WAIT`] where what waits was not made for
+    /// this connection alone, and asking for it again would cost others.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Lets as much leave at once as the pace allows in this time.
+    pub fn with_burst(self, burst: Duration) -> Self {
+        Self { burst, ..self }
     }
 
     /// Takes in a packet; returns false where it is not sent: the budget of retransmissions is
@@ -303,7 +311,7 @@ impl<T> Pacer<T> {
         // Probes are known by their rate: they leave packet by packet.
         let burst = match self.probe {
             Some(_) => Duration::ZERO,
-            None => BURST,
+            None => self.burst,
         };
         let paid = (self.paid.map(|paid| paid + burst)).filter(|_| !self.held);
         match (paid, stale) {
@@ -377,7 +385,7 @@ impl<T> Pacer<T> {
         let saved = match &self.probe {
             Some(running) if running.started.is_none() => Duration::ZERO,
             Some(_) => PROBE_BURST,
-            None => BURST,
+            None => self.burst,
         };
         let earliest = now.checked_sub(saved).unwrap_or(now);
         let paid = self.paid.map_or(earliest, |paid| paid.max(earliest));

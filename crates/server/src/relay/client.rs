@@ -135,6 +135,8 @@ pub(super) struct Client {
     payload_types: RelayPayloadTypes,
     rtc: Rtc,
     downlink: Downlink,
+    /// Place for what leaves now.
+    leaving: Vec<Leaving>,
     /// The number of the next packet that means nothing; none was sent before the first.
     padded: Option<u64>,
     /// How many packets the downlink had dropped when it was last asked whose.
@@ -203,6 +205,7 @@ impl Client {
             payload_types: open.payload_types,
             rtc,
             downlink: Downlink::new(now),
+            leaving: Vec::new(),
             padded: None,
             dropped: 0,
             now,
@@ -463,8 +466,10 @@ impl Client {
         if self.watches() {
             self.downlink.probe(now);
         }
-        while let Some(leaving) = self.downlink.poll(now) {
-            let Held { ssrc, write } = match leaving {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        self.downlink.release(now, |it| leaving.push(it));
+        for it in leaving.drain(..) {
+            let Held { ssrc, write } = match it {
                 Leaving::Held(held) => held,
                 Leaving::Padding(bytes) => self.pad(bytes, now),
             };
@@ -475,6 +480,7 @@ impl Client {
             });
             self.waiting += usize::from(written == Some(true));
         }
+        self.leaving = leaving;
     }
 
     /// Tells whether pictures are passed on: the way is worth probing for nothing else.

@@ -16,7 +16,8 @@ use std::{
 };
 
 use nonstop_rate::{
-    Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, ProbeId, ReferenceTime,
+    Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, Plan, ProbeId,
+    ReferenceTime,
 };
 use str0m::rtp::{RtpWrite, Ssrc, rtcp::Twcc};
 use tracing::trace;
@@ -41,6 +42,13 @@ const PATIENCE: Duration = Duration::from_millis(600);
 const OVERHEAD: usize = 66;
 /// Headers of IPv4 and UDP.
 const PLACE_OVERHEAD: usize = 28;
+/// How much faster than the estimate packets leave while nothing shows that the way is full
+/// (libwebrtc's pacing factor): pictures of several people come at once, and nobody's is to wait.
+const PACE: f64 = 2.5;
+/// What may leave at once, in time at that pace (libwebrtc allows 40 ms).
+const BURST: Duration = Duration::from_millis(20);
+/// How often it is asked whether it is time for a probe, at most.
+const PROBING: Duration = Duration::from_millis(20);
 /// An estimate is told at once if it differs by this share, and else after a while.
 const NOTABLE: f64 = 0.03;
 const UNTOLD: Duration = Duration::from_millis(250);
@@ -77,6 +85,8 @@ pub(super) struct Downlink {
     leaving: DataSize,
     /// The probe of which that is part.
     probe: Option<ProbeId>,
+    /// When it is next asked for a probe.
+    probing: Instant,
     told: Option<(Bitrate, Instant)>,
 }
 
@@ -85,7 +95,7 @@ impl Downlink {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             controller: Controller::new(limits(FIRST_ESTIMATE)),
-            pacer: Pacer::with_patience(PATIENCE),
+            pacer: Pacer::new().with_patience(PATIENCE).with_burst(BURST),
             history: History::new(),
             reference: ReferenceTime::default(),
             origin: now,
@@ -93,6 +103,7 @@ impl Downlink {
             target: None,
             leaving: DataSize::ZERO,
             probe: None,
+            probing: now,
             told: None,
         }
     }
@@ -127,40 +138,53 @@ impl Downlink {
     /// Takes in a packet with a payload of so many bytes; false where it will not leave.
     pub(super) fn push(&mut self, now: Instant, held: Held, payload: usize, class: Class) -> bool {
         let size = DataSize::from_bytes((payload + OVERHEAD) as u64);
-        let plan = self.controller.plan();
+        let plan = self.plan();
         self.pacer.push(now, held, size, class, &plan)
     }
 
-    /// Returns what leaves next, if it leaves now.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<Leaving> {
-        let mut plan = self.controller.plan();
-        plan.in_flight += self.leaving;
-        match self.pacer.poll(now, &plan)? {
-            Departure::Packet {
-                packet,
-                size,
-                probe,
-                ..
-            } => {
-                self.leaving += size;
-                self.probe = probe;
-                Some(Leaving::Held(packet))
-            }
-            Departure::Padding { size, probe } => {
-                self.leaving += size;
-                self.probe = Some(probe);
-                let bytes = (size.bytes() as usize).saturating_sub(OVERHEAD).max(1);
-                Some(Leaving::Padding(vec![0; bytes].into()))
-            }
-        }
-    }
-
-    /// Begins a probe if it is time for one; to be asked before [`poll`](Self::poll).
+    /// Begins a probe if it is time for one; to be asked before [`release`](Self::release).
     pub(super) fn probe(&mut self, now: Instant) {
+        if now < self.probing {
+            return;
+        }
+        self.probing = now + PROBING;
         if let Some(probe) = self.controller.poll_probe(now) {
             trace!(rate = %probe.rate, size = %probe.size, "a probe of the way to a participant");
             self.pacer.start_probe(probe);
         }
+    }
+
+    /// Hands over everything that leaves now, one after the other.
+    pub(super) fn release(&mut self, now: Instant, mut leave: impl FnMut(Leaving)) {
+        let mut plan = self.plan();
+        while let Some(departure) = self.pacer.poll(now, &plan) {
+            let (leaving, size, probe) = match departure {
+                Departure::Packet {
+                    packet,
+                    size,
+                    probe,
+                    ..
+                } => (Leaving::Held(packet), size, probe),
+                Departure::Padding { size, probe } => {
+                    let bytes = (size.bytes() as usize).saturating_sub(OVERHEAD).max(1);
+                    (Leaving::Padding(vec![0; bytes].into()), size, Some(probe))
+                }
+            };
+            self.probe = probe;
+            self.leaving += size;
+            plan.in_flight += size;
+            leave(leaving);
+        }
+    }
+
+    /// Returns how packets may leave.
+    fn plan(&self) -> Plan {
+        let mut plan = self.controller.plan();
+        plan.in_flight += self.leaving;
+        if !plan.congested {
+            plan.pace = plan.pace.max(plan.estimate.scale(PACE));
+        }
+        plan
     }
 
     /// Learns that str0m let a datagram go.
