@@ -311,7 +311,7 @@ impl<T> Pacer<T> {
         // Probes are known by their rate: they leave packet by packet.
         let burst = match self.probe {
             Some(_) => Duration::ZERO,
-            None => self.burst,
+            None => BURST.min(self.burst),
         };
         let paid = (self.paid.map(|paid| paid + burst)).filter(|_| !self.held);
         match (paid, stale) {
