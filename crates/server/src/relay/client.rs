@@ -4,6 +4,9 @@
 //! str0m promises no panic for what comes from the network, but not for every order of calls of the
 //! kind that is used here (without session descriptions). A panic ends the one connection only.
 
+mod passing;
+mod setup;
+
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -12,23 +15,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nonstop_rate::{Bitrate, Class};
 use nonstop_relay::Member;
 use nonstop_wire::{ParticipantId, RelayOpen, RelayPayloadTypes};
 use str0m::{
-    Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
-    config::{CryptoProvider, DtlsCert, Fingerprint},
+    Event, IceCreds, Input, Output, Rtc, RtcError,
+    config::{CryptoProvider, DtlsCert},
     crypto::Sha1HmacProvider,
-    format::{Codec, FormatParams},
-    media::{Frequency, KeyframeRequest, KeyframeRequestKind, MediaKind, Mid, Rid},
+    media::{KeyframeRequest, KeyframeRequestKind},
     net::{Protocol, Receive},
-    rtp::{Extension, RawPacket, RtpWrite, Ssrc, rtcp::Rtcp},
 };
 use tracing::{debug, warn};
 
+pub(super) use self::passing::Passing;
+use self::{
+    passing::Stream,
+    setup::{begin, config, fingerprint_bytes},
+};
 use super::{
-    downlink::{Downlink, Held, Leaving},
-    marking::{Marking, URI, marking},
+    downlink::Downlink,
     outlet::{Exit, Outlet},
     timeline::Timeline,
 };
@@ -53,21 +57,6 @@ const SOON: Duration = Duration::from_millis(5);
 const INTENT: Duration = Duration::from_millis(100);
 /// Most packets that leave at once; the rest is next in a millisecond.
 const MOST_AT_ONCE: usize = 1024;
-/// How long packets of pictures are kept to be sent again: longer than the longest round trip on
-/// which a picture that was repaired is still worth showing.
-const REPAIR_AGE: Duration = Duration::from_millis(600);
-/// Most packets that are kept for that. They are what a connection's memory goes to: half a kilobyte
-/// for each, beside the payload, which all receivers share.
-const REPAIR_PACKETS: usize = 256;
-/// What part of a stream may be sent again: more than the losses under which a call works.
-const REPAIR_RATIO: f32 = 0.3;
-/// How long sound pauses until its stream is forgotten: streams that say nothing cost time.
-const SOUND_IDLE: Duration = Duration::from_secs(2);
-/// The section of all sound, and that of all pictures; and what tells the stream that means nothing
-/// from the others there. None is ever sent.
-const SOUND: &str = "sound";
-const PICTURES: &str = "pictures";
-const PADDING: &str = "padding";
 
 /// What all connections of a relay share.
 pub(super) struct Ground {
@@ -98,26 +87,6 @@ pub(super) struct Ssrcs {
     pub(super) padding: u32,
 }
 
-/// A packet that is passed on.
-pub(super) struct Passing<'a> {
-    pub(super) packet: &'a str0m::rtp::RtpPacket,
-    pub(super) sequence: u64,
-    pub(super) marker: bool,
-    /// When its media was taken.
-    pub(super) taken: Instant,
-}
-
-/// A stream to the participant.
-#[derive(Debug)]
-struct Stream {
-    /// Whose media it is.
-    of: Member,
-    /// What tells it from other streams of its section.
-    slot: usize,
-    pictures: bool,
-    used: Instant,
-}
-
 /// A participant's connection.
 pub(super) struct Client {
     pub(super) member: Member,
@@ -135,10 +104,6 @@ pub(super) struct Client {
     payload_types: RelayPayloadTypes,
     rtc: Rtc,
     downlink: Downlink,
-    /// Place for what leaves now.
-    leaving: Vec<Leaving>,
-    /// The number of the next packet that means nothing; none was sent before the first.
-    padded: Option<u64>,
     /// How many packets the downlink had dropped when it was last asked whose.
     dropped: u64,
     /// What str0m was last told to be the time; never goes back.
@@ -205,8 +170,6 @@ impl Client {
             payload_types: open.payload_types,
             rtc,
             downlink: Downlink::new(now),
-            leaving: Vec::new(),
-            padded: None,
             dropped: 0,
             now,
             connected: false,
@@ -373,220 +336,6 @@ impl Client {
         self.waiting == 0 && self.now >= self.intent_until
     }
 
-    /// Passes a packet of somebody's sound on to the participant.
-    pub(super) fn pass_sound(&mut self, of: Member, ssrcs: &Ssrcs, passing: &Passing<'_>) {
-        let payload_type = self.payload_types.sound;
-        self.pass(of, (ssrcs.sound, None), payload_type, passing);
-    }
-
-    /// Passes a packet of somebody's pictures on to the participant.
-    pub(super) fn pass_picture(&mut self, of: Member, ssrcs: &Ssrcs, passing: &Passing<'_>) {
-        let payload_type = self.payload_types.pictures;
-        let ssrcs = (ssrcs.pictures, Some(ssrcs.repair));
-        self.pass(of, ssrcs, payload_type, passing);
-    }
-
-    fn pass(
-        &mut self,
-        of: Member,
-        (ssrc, repair): (u32, Option<u32>),
-        payload_type: u8,
-        passing: &Passing<'_>,
-    ) {
-        if !self.connected {
-            return;
-        }
-        let now = self.now;
-        let (slot, fresh) = match self.streams.get_mut(&ssrc) {
-            Some(stream) => {
-                stream.used = now;
-                (stream.slot, None)
-            }
-            None => {
-                let slot = self.add_stream(of, ssrc, repair.is_some());
-                (slot, Some(slot))
-            }
-        };
-        let Passing {
-            packet,
-            sequence,
-            marker,
-            taken,
-        } = *passing;
-        let ext_vals = str0m::rtp::ExtensionValues {
-            audio_level: packet.header.ext_vals.audio_level,
-            voice_activity: packet.header.ext_vals.voice_activity,
-            frame_mark: packet.header.ext_vals.frame_mark,
-            ..Default::default()
-        };
-        let write = RtpWrite::new(
-            payload_type.into(),
-            sequence.into(),
-            packet.header.timestamp,
-            taken,
-            Arc::clone(&packet.payload),
-        );
-        let write = write
-            .marker(marker)
-            .nackable(repair.is_some())
-            .ext_vals(ext_vals);
-        let ssrc = Ssrc::from(ssrc);
-        if let Some(slot) = fresh {
-            self.guard(|rtc| {
-                let mid = Mid::from(if repair.is_some() { PICTURES } else { SOUND });
-                let repair = repair.map(Ssrc::from);
-                let mut direct = rtc.direct_api();
-                let stream = direct.declare_stream_tx(ssrc, repair, mid, Some(rid(slot)));
-                match repair {
-                    Some(_) => stream.set_rtx_cache(REPAIR_PACKETS, REPAIR_AGE, Some(REPAIR_RATIO)),
-                    None => stream.set_rtx_cache(0, Duration::ZERO, None),
-                }
-            });
-        }
-        let class = match repair {
-            None => Class::Audio,
-            Some(_) => {
-                let marking = marking(&packet.header.ext_vals);
-                Class::Video {
-                    stream: slot as u16,
-                    first: marking.is_some_and(|marking| marking.start),
-                    keyframe: marking.is_some_and(|marking| marking.independent),
-                }
-            }
-        };
-        let held = Held { ssrc, write };
-        (self.downlink).push(now, held, packet.payload.len(), class);
-    }
-
-    /// Gives str0m what may leave now.
-    fn release(&mut self, now: Instant) {
-        if !self.connected {
-            return;
-        }
-        if self.watches() {
-            self.downlink.probe(now);
-        }
-        let mut leaving = std::mem::take(&mut self.leaving);
-        self.downlink.release(now, |it| leaving.push(it));
-        for it in leaving.drain(..) {
-            let Held { ssrc, write } = match it {
-                Leaving::Held(held) => held,
-                Leaving::Padding(bytes) => self.pad(bytes, now),
-            };
-            let written = self.guard(|rtc| {
-                let mut direct = rtc.direct_api();
-                let stream = direct.stream_tx(&ssrc);
-                stream.map(|stream| stream.write_rtp(write)).is_some()
-            });
-            self.waiting += usize::from(written == Some(true));
-        }
-        self.leaving = leaving;
-    }
-
-    /// Tells whether pictures are passed on: the way is worth probing for nothing else.
-    fn watches(&self) -> bool {
-        self.streams.values().any(|stream| stream.pictures)
-    }
-
-    /// Makes a packet that means nothing.
-    fn pad(&mut self, bytes: Arc<[u8]>, now: Instant) -> Held {
-        let ssrc = Ssrc::from(self.ssrcs.padding);
-        if self.padded.is_none() {
-            self.guard(|rtc| {
-                let mut direct = rtc.direct_api();
-                direct.declare_stream_tx(ssrc, None, Mid::from(PICTURES), Some(Rid::from(PADDING)));
-            });
-        }
-        let sequence = self.padded.map_or(1, |last| last + 1);
-        self.padded = Some(sequence);
-        let payload_type = self.payload_types.pictures.into();
-        let write = RtpWrite::new(payload_type, sequence.into(), 0, now, bytes);
-        Held {
-            ssrc,
-            write: write.nackable(false),
-        }
-    }
-
-    /// Takes in feedback; of the packets that str0m shows nothing else is of interest.
-    fn note(&mut self, packet: RawPacket) {
-        let RawPacket::RtcpRx(Rtcp::Twcc(feedback)) = packet else {
-            return;
-        };
-        let (now, downlink) = (self.now, &mut self.downlink);
-        let noted = catch_unwind(AssertUnwindSafe(|| downlink.handle_feedback(now, feedback)));
-        if noted.is_err() {
-            warn!("feedback of a participant makes no sense, its connection is closed");
-            self.over = Some(PANICKED);
-        }
-    }
-
-    /// Returns what the way down carries, if that is news.
-    pub(super) fn estimate(&mut self) -> Option<Bitrate> {
-        self.downlink.estimate(self.now)
-    }
-
-    /// Returns whose pictures are broken off because they waited too long, as far as it is not known.
-    pub(super) fn broken_off(&mut self) -> Vec<Member> {
-        let dropped = self.downlink.dropped();
-        if std::mem::replace(&mut self.dropped, dropped) == dropped {
-            return Vec::new();
-        }
-        let pictures = self.streams.values().filter(|stream| stream.pictures);
-        pictures
-            .filter(|stream| self.downlink.needs_keyframe(stream.slot as u16))
-            .map(|stream| stream.of)
-            .collect()
-    }
-
-    /// Finds a place for a stream, and returns it.
-    fn add_stream(&mut self, of: Member, ssrc: u32, pictures: bool) -> usize {
-        let slot = self.slots.iter().position(Option::is_none);
-        let slot = slot.unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.slots[slot] = Some(of);
-        let used = self.now;
-        let stream = Stream {
-            of,
-            slot,
-            pictures,
-            used,
-        };
-        self.streams.insert(ssrc, stream);
-        slot
-    }
-
-    /// Forgets the streams of somebody who is gone.
-    pub(super) fn forget(&mut self, of: Member) {
-        self.remove_streams(|_, stream| stream.of == of);
-    }
-
-    /// Forgets the sound of those who have said nothing for a while. A stream of pictures is kept:
-    /// its repairs could not go on where they ended.
-    pub(super) fn tidy(&mut self, sound: impl Fn(u32, Member) -> bool) {
-        let now = self.now;
-        self.remove_streams(|ssrc, stream| {
-            now.saturating_duration_since(stream.used) >= SOUND_IDLE && sound(ssrc, stream.of)
-        });
-    }
-
-    fn remove_streams(&mut self, over: impl Fn(u32, &Stream) -> bool) {
-        let over: Vec<_> = self
-            .streams
-            .extract_if(|ssrc, stream| over(*ssrc, stream))
-            .collect();
-        if over.is_empty() {
-            return;
-        }
-        // What waits of them is dropped. Of the others, it goes out as if it were str0m's own.
-        self.waiting = 0;
-        for (ssrc, stream) in over {
-            self.slots[stream.slot] = None;
-            self.guard(|rtc| rtc.direct_api().remove_stream_tx(ssrc.into()));
-        }
-    }
-
     /// Returns of whom a keyframe is asked for.
     pub(super) fn whose(&self, request: &KeyframeRequest) -> Option<Member> {
         let slot: usize = request.rid?.parse().ok()?;
@@ -603,17 +352,6 @@ impl Client {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
             }
         });
-    }
-
-    /// Begins with what arrives at the participant on other ways, in bits a second, a little above it;
-    /// returns what the way is believed to carry.
-    pub(super) fn begin_at(&mut self, arriving: u64) -> Bitrate {
-        self.downlink.begin_at(arriving)
-    }
-
-    /// Has the way to the participant probed up to a rate.
-    pub(super) fn probe(&mut self, desired: Bitrate) {
-        self.downlink.set_wanted(desired);
     }
 
     /// Says goodbye, so that the participant need not find out.
@@ -652,95 +390,4 @@ fn local_address(remote: SocketAddr) -> SocketAddr {
         true => (Ipv4Addr::new(192, 0, 2, 1), 9).into(),
         false => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into(),
     }
-}
-
-fn rid(slot: usize) -> Rid {
-    Rid::from(format!("{slot}").as_str())
-}
-
-fn config(ground: &Ground, open: &RelayOpen, credentials: IceCreds) -> RtcConfig {
-    let extensions = open.extensions;
-    let mut config = RtcConfig::new()
-        .set_crypto_provider(Arc::clone(&ground.provider))
-        .set_dtls_cert(ground.certificate.clone())
-        .set_local_ice_credentials(credentials)
-        .set_ice_lite(true)
-        .set_rtp_mode(true)
-        // For the feedback among them.
-        .enable_raw_packets(true)
-        .clear_codecs()
-        .clear_extension_map()
-        .set_extension(extensions.audio_level, Extension::AudioLevel)
-        .set_extension(extensions.transport_cc, Extension::TransportSequenceNumber)
-        .set_extension(
-            extensions.frame_marking,
-            Extension::with_serializer(URI, Marking),
-        )
-        // A stream of sound is told apart from pictures by having no repair stream, and pictures
-        // that come in have none either.
-        .set_rtcp_report_interval_audio(Duration::from_secs(1))
-        .set_send_buffer_audio(1)
-        .set_send_buffer_video(REPAIR_PACKETS);
-    let types = open.payload_types;
-    config.codec_config().add_config(
-        types.sound.into(),
-        None,
-        Codec::Opus,
-        Frequency::FORTY_EIGHT_KHZ,
-        Some(2),
-        FormatParams::default(),
-    );
-    config.codec_config().add_config(
-        types.pictures.into(),
-        Some(types.repair.into()),
-        Codec::H264,
-        Frequency::NINETY_KHZ,
-        None,
-        FormatParams::default(),
-    );
-    config
-}
-
-/// Sets up what a session description would say.
-fn begin(rtc: &mut Rtc, open: &RelayOpen, fingerprint: Vec<u8>) -> Result<(), RtcError> {
-    for family in [
-        SocketAddr::from(([0; 4], 0)),
-        SocketAddr::from(([0; 16], 0)),
-    ] {
-        if let Ok(candidate) = Candidate::host(local_address(family), "udp") {
-            rtc.add_local_candidate(candidate);
-        }
-    }
-    let mut direct = rtc.direct_api();
-    direct.set_ice_controlling(false);
-    direct.set_remote_ice_credentials(IceCreds {
-        ufrag: open.ufrag.clone(),
-        pass: open.password.clone(),
-    });
-    direct.set_remote_fingerprint(Fingerprint {
-        hash_func: "sha-256".to_owned(),
-        bytes: fingerprint,
-    });
-    direct.start_dtls(false)?;
-    direct.enable_twcc_feedback();
-    let (sound, pictures) = (Mid::from(SOUND), Mid::from(PICTURES));
-    direct.declare_media(sound, MediaKind::Audio);
-    direct.declare_media(pictures, MediaKind::Video);
-    // Sound that comes late is of no use; it is repaired by what the next packet carries of it.
-    let stream = direct.expect_stream_rx(open.sound.into(), None, sound, None);
-    stream.suppress_nack(true);
-    for (number, layer) in open.layers.iter().enumerate() {
-        direct.expect_stream_rx((*layer).into(), None, pictures, Some(rid(number)));
-    }
-    Ok(())
-}
-
-/// Reads 32 pairs of hexadecimal digits.
-fn fingerprint_bytes(text: &str) -> Option<Vec<u8>> {
-    let pairs = text.split(':').map(|pair| {
-        let digits = pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
-        u8::from_str_radix(pair, 16).ok().filter(|_| digits)
-    });
-    let bytes = pairs.collect::<Option<Vec<_>>>()?;
-    (bytes.len() == 32).then_some(bytes)
 }
