@@ -269,6 +269,29 @@ async fn what_nobody_takes_in_is_not_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_heard_where_packets_are_lost_is_asked_for_redundancy() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    ann.publish(true, 0).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    for (loss, redundancy) in [(0, false), (3, true), (0, false)] {
+        let watch = nonstop_wire::Watch {
+            loss,
+            ..nonstop_wire::Watch::default()
+        };
+        bob.order(Order::Say(ClientMessage::Watch(watch))).await;
+        ann.wait("asked, or no longer", |heard| {
+            let wanted = heard.wanted();
+            wanted.is_some_and(|wanted| wanted.sound && wanted.redundancy == redundancy)
+        })
+        .await;
+    }
+    bob.wait("given sound meanwhile", |heard| !heard.sound(1).is_empty())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_left_alone() {
     let (_server, address) = relay().await;
     let ann = Peer::connect(address, 1).await;
