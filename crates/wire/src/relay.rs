@@ -59,7 +59,7 @@ pub struct RelayOpen {
 /// RTP payload types of a connection to the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayPayloadTypes {
-    /// Opus.
+    /// Sound: redundant audio data (RFC 2198) whose blocks are Opus and name the payload type 111.
     pub sound: u8,
     /// H.264, packetization-mode 1.
     pub pictures: u8,
