@@ -25,8 +25,8 @@ use super::{
 };
 
 /// How long packets of pictures are kept to be sent again: longer than the longest round trip on
-/// which a picture that was repaired is still worth showing.
-const REPAIR_AGE: Duration = Duration::from_millis(600);
+/// which a picture that was repaired is still worth showing, and enough for four tries in 80 ms each.
+const REPAIR_AGE: Duration = Duration::from_millis(400);
 /// Most packets that are kept for that. They are what a connection's memory goes to: half a kilobyte
 /// for each, beside the payload, which all receivers share.
 pub(super) const REPAIR_PACKETS: usize = 256;
