@@ -307,9 +307,9 @@ async fn an_idle_connection_is_left_alone() {
     };
     bob.order(Order::Say(ClientMessage::Watch(deaf))).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let before = bob.record().repairs;
+    let before = bob.record().media;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let padding = bob.record().repairs - before;
+    let padding = bob.record().media - before;
     assert!(padding <= 10, "{padding} packets in 5 s that carry nothing");
 
     // It is there when it is needed again.

@@ -318,8 +318,8 @@ impl Task {
 
     fn arrive(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         let now = now();
-        if matches!(bytes[..], [128..=191, kind, ..] if kind & 0x7f == TYPES.repair) {
-            self.heard().repairs += 1;
+        if matches!(bytes[..], [128..=191, kind, ..] if !(192..=223).contains(&kind)) {
+            self.heard().media += 1;
         }
         let at = match self.squeeze {
             None => now,

@@ -35,8 +35,8 @@ pub(crate) struct Record {
     pub(crate) streams: HashMap<u32, Stream>,
     pub(crate) keyframes_asked: usize,
     pub(crate) reports: HashMap<u32, usize>,
-    /// Datagrams of the payload type of repair: repairs, probes and padding.
-    pub(crate) repairs: usize,
+    /// Datagrams of RTP: sound and pictures, repairs, probes and padding.
+    pub(crate) media: usize,
 }
 
 impl Record {
