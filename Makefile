@@ -12,7 +12,7 @@
 #                matrix of routers and an hour's call, three hours
 #   make bench-relay   large calls through the relay, and the same streams through Janus: a quarter of an
 #                hour; CASES="--case fifty" for some; then calls of the application that outgrow a mesh,
-#                a quarter more, with SWITCH="--case switch --runs 50" an hour
+#                a quarter more, with SWITCH="--case switch --runs 10" an hour
 #   make lint    formatting and lints, warnings as errors
 #   make fuzz    every fuzz target for a minute (needs the nightly toolchain and cargo-fuzz)
 #   make devices the device tests against a real V4L2 camera and ALSA card in a small virtual machine

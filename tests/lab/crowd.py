@@ -33,7 +33,7 @@ class Crowd:
         stage.homes(*(kinds or ["portrestricted"] * count), delay=ONE_WAY, settings=more)
         stage.serve("own", server)
         self.link = stage.link()
-        self.people, self.ears, self.paths, self.addresses = {}, {}, {}, {}
+        self.people, self.ears, self.paths, self.addresses, self.heard = {}, {}, {}, {}, {}
 
     def join(self, *homes, record=False, wait=True):
         for home in homes:
@@ -110,7 +110,9 @@ class Crowd:
         asked after everybody left. None where nothing was recorded."""
         gaps = {}
         for (home, other), (path, began) in self.recorded(homes).items():
-            gaps[home, other] = hearing.Recording(path, other, began).gap(since, until) if path else None
+            if path and path not in self.heard:
+                self.heard[path] = hearing.Recording(path, other, began)
+            gaps[home, other] = self.heard[path].gap(since, until) if path else None
         return gaps
 
     def recorded(self, homes=None):

@@ -20,12 +20,47 @@ BLACK = 1.0
 
 
 def switch(stage):
-    """5, 6, 5 participants at 2 % loss and 80 ms round trip: all go over to the relay, and back."""
+    """5, 6, 5 participants at 2 % loss and 80 ms round trip: all go over to the relay, and back; several times."""
     crowd = Crowd(stage, 6, loss=2)
     people = crowd.join(*FIVE, record=True)
     crowd.together()
     stage.sleep(CALM)
     began = time.time()
+    swings = [swing(stage, crowd) for _ in range(SWINGS)]
+    interrupted = sum(len(p.events("link_interrupted", since=began)) for p in people)
+    turns = [len(p.events("topology_changed", since=began)) for p in people]
+    crowd.end()
+    # Which of them takes long to find out waits until nobody is in the call.
+    for it in swings:
+        it["direct_packets"] = crowd.direct_packets(*it["over_settled"], SIX)
+        if not all(any(to == "relay" for _, to in crowd.media(home, *it["over_settled"])) for home in FIVE):
+            raise Failed("somebody sent nothing through the relay")
+        it["relayed_packets"] = sum(to == "relay" for home in FIVE for _, to in crowd.media(home, *it["back_settled"]))
+        it["sounds"] = worst_of(crowd.longest_sound_gap(*span) for span in it["changes"])
+        it["sounds_between"] = max(crowd.longest_sound_gap(*it["between"]).values())
+    say(stage, swings)
+    sounds, pictures = ([max(it[what].values()) for it in swings] for what in ("sounds", "pictures"))
+
+    def total(name):
+        return sum(it[name] for it in swings)
+
+    def middle(name):
+        return round(statistics.median(it[name] for it in swings), 2)
+    return {"sound_gap": round(max(sounds) * 1e3), "sound_gap_middle": round(statistics.median(sounds) * 1e3), "sound_gap_between": round(max(it["sounds_between"] for it in swings) * 1e3),
+            "picture_gap": round(max(pictures) * 1e3), "picture_gap_middle": round(statistics.median(pictures) * 1e3), "picture_gap_between": round(max(it["still"] for it in swings) * 1e3),
+            "black": sum(gap > BLACK for it in swings for gap in it["pictures"].values()) + interrupted, "paused": total("paused"), "over": middle("over"), "back": middle("back"),
+            "sixth_sees": middle("sixth_sees"), "direct_packets": total("direct_packets"), "relayed_packets": total("relayed_packets"), "wrongly_shown": total("wrongly_shown"),
+            "changes": max(turns), "lost": total("lost")}
+
+
+# How often the sixth comes and goes in one call.
+SWINGS = 5
+
+
+def swing(stage, crowd):
+    """The sixth comes and goes; what came of it, and when what of it is to be looked at afterwards."""
+    people = [crowd.people[home] for home in FIVE]
+    began = now_after(stage, 1)
     sixth, = crowd.join(6)
     came = sixth.event("joined")["at"]
     over = crowd.when_shown("relay", came, LONGEST_CHANGE, FIVE)
@@ -41,28 +76,13 @@ def switch(stage):
     wrongly += sum(path != "direct" for path in crowd.shown().values())
     # What loss makes up all the time is no matter of the switch: only what is around one counts.
     changes = [(began, came + over + AROUND), (left + HOLD - 1, left + back + AROUND)]
-    pictures = worst_of(crowd.longest_pictures_gap(*span) for span in changes)
-    still = max(crowd.longest_pictures_gap(came + over + AROUND, left).values())
-    interrupted = sum(len(p.events("link_interrupted", since=began)) for p in people)
-    paused = sum(e["peer"] != sixth.me() for p in people for e in p.events("pictures_paused", since=began))
-    lost = sum(e["peer"] != sixth.me() for p in people for e in p.events("participant_left", since=began))
-    turns = [len(p.events("topology_changed", since=began)) for p in people]
-    crowd.end()
-    direct = crowd.direct_packets(*over_settled, SIX)
-    silent = [home for home in SIX if not any(to == "relay" for _, to in crowd.media(home, *over_settled))]
-    relayed = sum(to == "relay" for home in FIVE for _, to in crowd.media(home, *back_settled))
-    if relayed:
-        kinds = [(packet.direction, packet.payload_type, packet.bytes > 300) for home in FIVE for packet, to in crowd.media(home, *back_settled) if to == "relay"]
-        print(f"    still through the relay: {({kind: kinds.count(kind) for kind in set(kinds)})}", flush=True)
-    sounds = worst_of(crowd.longest_sound_gap(*span) for span in changes)
-    calm = max(crowd.longest_sound_gap(came + over + AROUND, left).values())
-    say(stage, "pictures", pictures)
-    say(stage, "sounds", sounds)
-    if silent:
-        raise Failed(f"no media through the relay at homes {silent}")
-    return {"sound_gap": round(max(sounds.values()) * 1e3), "sound_gap_between": round(calm * 1e3), "picture_gap": round(max(pictures.values()) * 1e3), "picture_gap_between": round(still * 1e3),
-            "black": sum(gap > BLACK for gap in pictures.values()) + interrupted, "paused": paused, "over": over, "back": round(back - HOLD, 2), "sixth_sees": first_seen,
-            "direct_packets": direct, "relayed_packets": relayed, "wrongly_shown": wrongly, "changes": max(turns), "lost": lost}
+    between = came + over + AROUND, left
+
+    def of_others(name):
+        return sum(e["peer"] != sixth.me() for p in people for e in p.events(name, since=began))
+    return {"changes": changes, "between": between, "over_settled": over_settled, "back_settled": back_settled, "over": over, "back": round(back - HOLD, 2), "sixth_sees": first_seen,
+            "pictures": worst_of(crowd.longest_pictures_gap(*span) for span in changes), "still": max(crowd.longest_pictures_gap(*between).values()),
+            "wrongly_shown": wrongly, "paused": of_others("pictures_paused"), "lost": of_others("participant_left")}
 
 
 # Seconds for which a change may still be felt.
@@ -80,10 +100,11 @@ def worst_of(gaps):
     return worst
 
 
-def say(stage, name, gaps):
+def say(stage, swings):
     """Keeps the gaps of every pair beside the run's figures."""
-    with open(f"{stage.folder}/{name}.txt", "w") as f:
-        f.writelines(f"{receiver} of {sender}: {gap} s\n" for (receiver, sender), gap in sorted(gaps.items()))
+    for name in ("pictures", "sounds"):
+        with open(f"{stage.folder}/{name}.txt", "w") as f:
+            f.writelines(f"swing {number}, {receiver} of {sender}: {gap} s\n" for number, it in enumerate(swings, 1) for (receiver, sender), gap in sorted(it.get(name, {}).items()))
 
 
 def whole(stage):
@@ -260,7 +281,7 @@ def killed(stage):
     listening = time.time()
     until = now_after(stage, 25)
     gaps = crowd.longest_pictures_gap(killed_at, until - 1)
-    say(stage, "pictures", gaps)
+    say(stage, [{"pictures": gaps}])
     without = [pair for pair, gap in gaps.items() if gap > until - killed_at - 5]
     lost = sum(len(p.events("participant_left", since=killed_at)) for p in people)
     wrong = sum(path != "relay" for path in crowd.shown().values())
@@ -291,7 +312,7 @@ def fallback(stage):
     stage.servers.start_meetings()
     until = now_after(stage, 12)
     gaps = crowd.longest_pictures_gap(killed_at, until - 1)
-    say(stage, "pictures", gaps)
+    say(stage, [{"pictures": gaps}])
     stuck = sum(not person.pictures(until - 4, until, peer) for person, _, peer, _ in crowd.pairs())
     lost = sum(len(p.events("participant_left", since=killed_at)) for p in people)
     wrong = sum(path != "direct" for path in crowd.shown().values())
