@@ -103,7 +103,7 @@ impl Outbound {
             current,
             sound: config.audio.subscribe(),
             budget: Budget::new(),
-            protection: Protection::default(),
+            protection: Protection::of_new_way(),
             carrier: Carrier::default(),
             connected: false,
             deaf: false,

@@ -1,7 +1,7 @@
 //! When sound carries earlier sound (RFC 2198): where packets are lost, and there is room for it.
 //!
 //! ```text
-//! loss from 1 % ─▶ on ─▶ below 0.5 % for 10 s ─▶ off
+//! a way that is new, or loss from 1 % ─▶ on ─▶ below 0.5 % for 10 s ─▶ off
 //! and the estimate from 300 kb/s (or any that carries it, where more than 5 % is lost)
 //! ```
 //! Pure: time is an argument.
@@ -38,6 +38,14 @@ pub(in crate::mesh) struct Lossy {
 }
 
 impl Lossy {
+    /// Takes a way for lossy of which nothing is known yet: until something is, words would be lost.
+    pub(in crate::mesh) fn of_new_way() -> Self {
+        Self {
+            lossy: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes in the share of packets lost lately, 0.0 to 1.0, if it is known. Returns whether packets
     /// are lost.
     pub(in crate::mesh) fn look(&mut self, loss: Option<f32>, now: Instant) -> bool {
@@ -74,6 +82,14 @@ pub(in crate::mesh) struct Protection {
 }
 
 impl Protection {
+    /// Begins with a way of which nothing is known yet.
+    pub(in crate::mesh) fn of_new_way() -> Self {
+        Self {
+            lossy: Lossy::of_new_way(),
+            ..Self::default()
+        }
+    }
+
     /// Takes in the share of packets lost lately, whether redundancy is `asked` for because others lose
     /// packets further on, whether `pictures` are sent, and what may be sent in all. Returns whether sound
     /// carries earlier sound.
@@ -150,6 +166,18 @@ mod tests {
         let off = scene.hold(0.0, 1_000, 60, false);
         assert!(
             off.is_some_and(|it| (10_000..20_000).contains(&it)),
+            "{off:?}"
+        );
+    }
+
+    #[test]
+    fn it_is_on_from_the_beginning_until_the_way_has_been_calm() {
+        let mut scene = Scene::new();
+        scene.protection = Protection::of_new_way();
+        assert_eq!(scene.hold(0.0, 1_000, 1, true), Some(0));
+        let off = scene.hold(0.0, 1_000, 60, false);
+        assert!(
+            off.is_some_and(|it| (8_000..12_000).contains(&it)),
             "{off:?}"
         );
     }

@@ -16,8 +16,11 @@ use std::{
 const MOST_WAITING: usize = 700;
 /// A jump this long is another beginning, not a loss.
 const JUMP: u64 = 3_000;
-/// How often one packet is asked for.
+/// How often one packet is asked for, each time twice: a request may be lost as well, and another round
+/// trip is a picture that stands still. A sender answers once a round trip.
 const TRIES: u32 = 4;
+/// The time between the two, where the round trip is not shorter.
+const ECHO: Duration = Duration::from_millis(20);
 /// How long a packet may be merely out of order before it is asked for.
 const REORDERING: Duration = Duration::from_millis(8);
 /// How many packets one request names at most.
@@ -179,12 +182,18 @@ impl<T> Reorder<T> {
     /// Returns the numbers to ask for now.
     pub(in crate::mesh) fn ask(&mut self, now: Instant) -> Vec<u16> {
         let pause = self.round_trip + self.round_trip / 8 + Duration::from_millis(15);
+        let echo = ECHO.min(self.round_trip / 2);
         let mut asked = Vec::new();
         for (number, missing) in &mut self.missing {
-            if missing.asked < TRIES && missing.ask_at <= now && asked.len() < MOST_ASKED {
+            if missing.asked < 2 * TRIES && missing.ask_at <= now && asked.len() < MOST_ASKED {
                 self.stats.missed += u64::from(missing.asked == 0);
                 missing.asked += 1;
-                missing.ask_at = now + pause;
+                missing.ask_at = now
+                    + if missing.asked % 2 == 1 {
+                        echo
+                    } else {
+                        pause - echo
+                    };
                 asked.push(*number as u16);
             }
         }
@@ -195,7 +204,7 @@ impl<T> Reorder<T> {
     pub(in crate::mesh) fn poll_timeout(&self) -> Option<Instant> {
         let patience = self.patience();
         let ask = (self.missing.values())
-            .filter(|missing| missing.asked < TRIES)
+            .filter(|missing| missing.asked < 2 * TRIES)
             .map(|missing| missing.ask_at);
         let give_up = (self.missing.values().next()).map(|missing| missing.since + patience);
         ask.chain(give_up).min()
@@ -279,7 +288,7 @@ mod tests {
             }
             now += Duration::from_millis(1);
         };
-        assert_eq!(asked, 4);
+        assert_eq!(asked, 8);
         assert!(now - start >= Duration::from_millis(250));
         assert_eq!(gap[0], Ordered::Gap);
         assert_eq!(gap[1..], packets(&[3, 4]));

@@ -47,7 +47,7 @@ const USUAL_ROUND_TRIP: Duration = Duration::from_millis(80);
 /// Where more is lost, and not because too much is sent, what is asked for again leaves twice: lost
 /// once more, it would take another round trip, and pictures stand still for that. The receiver's
 /// replay protection takes out the second (RFC 3711 section 3.3.2).
-const LOSSY: f64 = 0.03;
+const LOSSY: f64 = 0.01;
 
 /// What is known of a stream that we send.
 #[derive(Debug, Clone, Copy)]

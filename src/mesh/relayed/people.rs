@@ -103,6 +103,11 @@ impl People {
         self.changed = true;
         self.due = Some(now);
         self.arriving = arriving;
+        if self.taken.is_empty() && !takes.is_empty() {
+            // While nothing came nothing was learned.
+            self.lossy = Lossy::of_new_way();
+            self.loss = 1;
+        }
         for (id, person) in &mut self.taken {
             if !takes.iter().any(|take| take.id == *id) {
                 person.leave();
@@ -494,7 +499,7 @@ mod tests {
         let mut scene = Scene::new();
         scene.people.handle_published(published(1));
         scene.take(&[1]);
-        assert_eq!(scene.watch().loss, 0);
+        assert_eq!(scene.watch().loss, 1, "nothing is known yet");
         let mut told = Vec::new();
         for second in 0..60 {
             let loss = if second < 20 { 0.03 } else { 0.0 };
@@ -504,7 +509,7 @@ mod tests {
                 told.push(watch.loss);
             }
         }
-        assert_eq!(told, [1, 2, 1, 0]);
+        assert_eq!(told, [2, 1, 0]);
     }
 
     #[test]

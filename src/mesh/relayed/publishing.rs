@@ -120,7 +120,7 @@ impl Publishing {
             last_step: None,
             last_sound: None,
             budget: Budget::new(),
-            protection: Protection::default(),
+            protection: Protection::of_new_way(),
             carrier: Carrier::default(),
             paused: false,
             retry: None,
@@ -154,7 +154,7 @@ impl Publishing {
         self.told = None;
         self.wanted_sound = false;
         self.others_lose = false;
-        self.protection = Protection::default();
+        self.protection = Protection::of_new_way();
         self.wanted = [false; LAYERS];
         self.sound = None;
         self.seat = None;
@@ -175,6 +175,10 @@ impl Publishing {
 
     /// Takes in what somebody watches or listens to.
     pub(super) fn handle_wanted(&mut self, wanted: &Wanted, config: &RelayedConfig) {
+        if !self.wanted_sound && wanted.sound {
+            // While nothing was sent nothing was learned.
+            self.protection = Protection::of_new_way();
+        }
         self.wanted_sound = wanted.sound;
         self.others_lose = wanted.redundancy;
         self.wanted = std::array::from_fn(|layer| wanted.layers.get(layer) == Some(&true));

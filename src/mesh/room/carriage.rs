@@ -9,12 +9,16 @@
 //!    └──────────────────────── it flows ◀──────────────── ToDirect
 //! ```
 //! In `ToRelay` and `ToDirect` both ways bring the same, and what comes twice is shown and heard once.
+//! They do so for a moment longer than the new way needs to flow: it begins with keyframes, and what it
+//! loses before it knows how to repair itself the old one has.
 //! Only in `Relay` the other side is told to send nothing straight to us.
 
 use std::time::{Duration, Instant};
 
 /// Somebody who is silent is not passed on by the relay: after this long, nothing more is waited for.
 const SILENCE: Duration = Duration::from_secs(2);
+/// How long both ways go on once the new one flows.
+const SETTLING: Duration = Duration::from_millis(800);
 /// A link that brings sound and no picture within this long has none to bring.
 const NO_PICTURE: Duration = Duration::from_secs(5);
 
@@ -58,6 +62,8 @@ pub(super) struct Carriage {
     /// What came on the way that is being gone over to.
     sound: bool,
     picture: bool,
+    /// Since when all that is waited for has come.
+    flows: Option<Instant>,
     /// When something is to be decided anew by time passing.
     due: Option<Instant>,
 }
@@ -69,6 +75,7 @@ impl Carriage {
             since: now,
             sound: false,
             picture: false,
+            flows: None,
             due: None,
         }
     }
@@ -109,36 +116,50 @@ impl Carriage {
         // Ends: only what is available can be wanted, so no state is entered twice.
         let wanted = outlook.wanted && outlook.available;
         let outlook = Outlook { wanted, ..*outlook };
+        self.look(&outlook, now);
         while let Some(next) = self.next(&outlook, now) {
             self.intake = next;
             self.since = now;
             self.sound = false;
             self.picture = false;
+            self.flows = None;
+            self.look(&outlook, now);
         }
+        let settled = self.flows.map(|since| since + SETTLING);
         let waits = [SILENCE, NO_PICTURE].map(|wait| self.since + wait);
-        self.due = waits.into_iter().find(|due| *due > now);
+        let waits = waits.into_iter().chain(settled);
+        self.due = waits.filter(|due| *due > now).min();
         self.due = self.due.filter(|_| self.target().is_some());
         self.intake != before
     }
 
-    fn next(&self, outlook: &Outlook, now: Instant) -> Option<Intake> {
+    /// Finds out whether the way that is being gone over to flows.
+    fn look(&mut self, outlook: &Outlook, now: Instant) {
         let waited = now.saturating_duration_since(self.since);
         let sound = self.sound || !outlook.sound || waited >= SILENCE;
-        let picture = self.picture || !outlook.picture;
+        let none = self.intake == Intake::ToDirect && waited >= NO_PICTURE;
+        let picture = self.picture || !outlook.picture || none;
+        let flows = self.target().is_some() && sound && picture;
+        self.flows = flows.then(|| self.flows.unwrap_or(now));
+    }
+
+    fn next(&self, outlook: &Outlook, now: Instant) -> Option<Intake> {
+        let settled =
+            (self.flows).is_some_and(|since| now.saturating_duration_since(since) >= SETTLING);
         match self.intake {
             Intake::Direct if outlook.wanted && outlook.link => Some(Intake::ToRelay),
             Intake::Direct if outlook.wanted => Some(Intake::Relay),
             Intake::Direct => None,
             Intake::ToRelay if !outlook.wanted => Some(Intake::Direct),
             // A link that works is not given up for a relay that brings no pictures.
-            Intake::ToRelay if !outlook.link || (sound && picture) => Some(Intake::Relay),
+            Intake::ToRelay if !outlook.link || settled => Some(Intake::Relay),
             Intake::ToRelay => None,
             Intake::Relay if !outlook.available => Some(Intake::Direct),
             Intake::Relay if !outlook.wanted && outlook.link => Some(Intake::ToDirect),
             Intake::Relay => None,
             Intake::ToDirect if !outlook.available => Some(Intake::Direct),
             Intake::ToDirect if outlook.wanted || !outlook.link => Some(Intake::Relay),
-            Intake::ToDirect if sound && (picture || waited >= NO_PICTURE) => Some(Intake::Direct),
+            Intake::ToDirect if settled => Some(Intake::Direct),
             Intake::ToDirect => None,
         }
     }
@@ -181,6 +202,9 @@ mod tests {
         carriage.handle_picture(Side::Link);
         assert!(!carriage.update(&RELAY, now));
         carriage.handle_picture(Side::Relay);
+        assert!(!carriage.update(&RELAY, now));
+        assert_eq!(carriage.poll_timeout(), Some(now + SETTLING));
+        let now = now + SETTLING;
         assert!(carriage.update(&RELAY, now));
         assert!(carriage.carried() && carriage.by_relay());
 
@@ -192,7 +216,8 @@ mod tests {
         assert!(!carriage.update(&MESH, now));
         carriage.handle_sound(Side::Link);
         carriage.handle_picture(Side::Link);
-        assert!(carriage.update(&MESH, now) && !carriage.taken());
+        assert!(!carriage.update(&MESH, now));
+        assert!(carriage.update(&MESH, now + SETTLING) && !carriage.taken());
     }
 
     #[test]
@@ -205,7 +230,8 @@ mod tests {
         };
         carriage.update(&silent, now);
         assert_eq!(carriage.poll_timeout(), Some(now + SILENCE));
-        assert!(carriage.update(&silent, now + SILENCE) && carriage.carried());
+        assert!(!carriage.update(&silent, now + SILENCE));
+        assert!(carriage.update(&silent, now + SILENCE + SETTLING) && carriage.carried());
     }
 
     #[test]
@@ -238,7 +264,8 @@ mod tests {
         carriage.handle_sound(Side::Link);
         assert!(!carriage.update(&MESH, now + SILENCE));
         assert_eq!(carriage.poll_timeout(), Some(now + NO_PICTURE));
-        assert!(carriage.update(&MESH, now + NO_PICTURE) && !carriage.taken());
+        assert!(!carriage.update(&MESH, now + NO_PICTURE));
+        assert!(carriage.update(&MESH, now + NO_PICTURE + SETTLING) && !carriage.taken());
     }
 
     #[test]
@@ -256,6 +283,7 @@ mod tests {
                 carriage.handle_sound(Side::Relay);
                 carriage.handle_picture(Side::Relay);
                 carriage.update(&RELAY, now);
+                assert!(carriage.update(&RELAY, now + SETTLING));
             }
             assert!(carriage.update(&gone, now) && !carriage.taken());
         }
@@ -270,6 +298,8 @@ mod tests {
         carriage.update(&RELAY, now);
         carriage.handle_sound(Side::Relay);
         carriage.handle_picture(Side::Relay);
+        carriage.update(&RELAY, now);
+        let now = now + SETTLING;
         carriage.update(&RELAY, now);
         carriage.update(&MESH, now);
         assert!(

@@ -128,7 +128,8 @@ fn links_are_let_go_once_the_relay_carries_both_ways() {
     assert_eq!(stops(&scene.wait(secs(10))), [], "nothing has come yet");
 
     scene.through_relay(ANN);
-    let effects = scene.effects();
+    assert_eq!(carries(&scene.effects()), [], "both go on for a moment");
+    let effects = everything(scene.wait(secs(1)));
     assert_eq!(carries(&effects), [(ANN, true, true)]);
     assert!(news(&effects, ANN).contains(&LinkNews::PathChanged(Path::Relay)));
     assert_eq!(stops(&scene.wait(secs(10))), [], "they still need it");
@@ -158,7 +159,8 @@ fn back_in_a_mesh_links_are_taken_up_before_the_relay_is_let_go() {
     assert_eq!(carries(&effects), [(ANN, true, false)]);
     assert!(news(&effects, ANN).is_empty());
     scene.straight(ANN);
-    let effects = scene.effects();
+    assert_eq!(carries(&scene.effects()), [], "both go on for a moment");
+    let effects = everything(scene.wait(secs(1)));
     assert_eq!(carries(&effects), [(ANN, false, false)]);
     assert_eq!(news(&effects, ANN), [LinkNews::PathChanged(Path::Direct)]);
 }
@@ -245,12 +247,13 @@ fn one_who_publishes_for_want_of_uplink_is_taken_in_so_in_a_mesh() {
     scene.room.handle_published(ANN, true, scene.now);
     assert_eq!(carries(&scene.effects()), [(ANN, true, false)]);
     scene.through_relay(ANN);
-    assert_eq!(carries(&scene.effects()), [(ANN, true, true)]);
+    let effects = everything(scene.wait(secs(1)));
+    assert_eq!(carries(&effects), [(ANN, true, true)]);
     scene.link(ANN, LinkEvent::Carried(true));
     assert_eq!(stops(&scene.wait(secs(60))), [], "our media goes straight");
     scene.room.handle_published(ANN, false, scene.now);
     scene.straight(ANN);
-    let all = carries(&scene.effects());
+    let all = carries(&everything(scene.wait(secs(1))));
     assert_eq!(all, [(ANN, true, false), (ANN, false, false)]);
 
     scene.room.handle_starving(true, scene.now);
