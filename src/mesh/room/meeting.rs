@@ -81,7 +81,7 @@ impl Room {
                 true => LinkState::Running(next_link(&mut self.links_started)),
                 false => LinkState::Unneeded,
             };
-            person.standing = Standing::Member(Member::new(link, since, now));
+            person.standing = Standing::Member(Box::new(Member::new(link, since, now)));
             self.effects.push_back(Effect::MemberJoined { id });
             if let LinkState::Running(number) = link {
                 self.effects.push_back(Effect::StartLink {

@@ -66,7 +66,7 @@ pub(super) enum Standing {
         deadline: Option<Instant>,
     },
     /// Shown: a participant of the call.
-    Member(Member),
+    Member(Box<Member>),
 }
 
 /// A participant of the call.
