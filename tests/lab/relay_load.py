@@ -38,8 +38,8 @@ DISTANCE = 40
 SQUEEZED = "rate=150kbit queue=400ms"
 
 
-def call(people, cameras, seconds, *more):
-    return ["--people", people, "--cameras", cameras, "--microphones", max(cameras, 1), "--page", 9, "--for", f"{seconds}s", *more]
+def call(people, cameras, seconds, *more, page=9):
+    return ["--people", people, "--cameras", cameras, "--microphones", max(cameras, 1), "--page", page, "--for", f"{seconds}s", *more]
 
 
 def common(counted, yard):
@@ -239,7 +239,7 @@ def quick():
     yard = Yard(f"{FOLDER}/quick")
     try:
         server = yard.serve()
-        counted = yard.counted(yard.crowd([yard.link(), *call(10, 10, 5, "--settle", "3s", "--flip", "3s")], server), 90)
+        counted = yard.counted(yard.crowd([yard.link(), *call(10, 10, 8, "--settle", "3s", "--flip", "3s", page=4)], server), 90)
     finally:
         yard.close()
     everything, failed = counted["all"], []
