@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use nonstop_wire::MeetingLink;
 
 /// What a participant may do to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,7 +24,7 @@ pub(crate) enum Misuse {
 pub(crate) struct Options {
     /// The meeting's link
     #[arg(required_unless_present = "janus")]
-    pub(crate) link: Option<String>,
+    pub(crate) link: Option<MeetingLink>,
     /// Joins a video room of Janus at this WebSocket address instead
     #[arg(long, value_name = "URL", conflicts_with = "link")]
     pub(crate) janus: Option<String>,

@@ -18,7 +18,7 @@ fn it_says_what_it_can_do() {
 
 #[test]
 fn what_makes_no_sense_is_refused_in_words() {
-    for words in [&["--people", "-3"][..], &[]] {
+    for words in [&["no link"][..], &["--people", "-3"], &[]] {
         let ran = run(words);
         let said = String::from_utf8_lossy(&ran.stderr);
         assert!(!ran.status.success() && !said.is_empty(), "{words:?}");

@@ -8,8 +8,9 @@
 //! ```
 //! Audio never waits. What waits is bounded in time: a picture that has waited for [`MOST_WAIT`], or
 //! as long as the sender's patience lasts, is dropped with everything up to the next keyframe, which
-//! the encoder must then be asked for ([`Pacer::needs_keyframe`]). The window keeps a network that has become slower from being filled
-//! before its feedback can tell: packets leave only as others are known to have arrived.
+//! the encoder must then be asked for ([`Pacer::needs_keyframe`]). The window keeps a network that has
+//! become slower from being filled before its feedback can tell: packets leave only as others are known
+//! to have arrived.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -211,10 +212,10 @@ impl<T> Pacer<T> {
                 first,
                 keyframe,
             } => {
-                if first && keyframe && plan.congested {
-                    self.supersede(stream);
-                }
                 if first && keyframe {
+                    if plan.congested {
+                        self.supersede(stream);
+                    }
                     self.broken.remove(&stream);
                 }
                 if self.broken.contains(&stream) {

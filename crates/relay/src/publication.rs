@@ -42,6 +42,6 @@ pub struct Watch {
     pub deaf_to: Vec<Member>,
     /// Whether no sound at all.
     pub deaf: bool,
-    /// How many of 100 packets it misses of what the relay sends it.
-    pub loss: u8,
+    /// Whether it misses packets of what the relay sends it.
+    pub loses: bool,
 }

@@ -243,7 +243,7 @@ impl Room {
         };
         let before = std::mem::take(&mut seat.watched);
         let hears_alike = seat.deaf == watch.deaf && seat.deaf_to == watch.deaf_to;
-        seat.loss = watch.loss;
+        seat.loses = watch.loses;
         seat.deaf = watch.deaf;
         seat.deaf_to = watch.deaf_to;
         let mut watched: Vec<Watched> = Vec::with_capacity(watch.pictures.len().min(200));

@@ -249,10 +249,10 @@ fn a_narrow_connection_is_given_the_loudest_that_fit_and_the_others_notice_nothi
     check(&sim);
 }
 
-/// Listens to everybody, and says how many of 100 packets are lost on the way.
-fn lose(sim: &mut Sim, member: Member, loss: u8) {
+/// Listens to everybody, and says whether packets are lost on the way.
+fn lose(sim: &mut Sim, member: Member, loses: bool) {
     let watch = Watch {
-        loss,
+        loses,
         ..Watch::default()
     };
     sim.room.set_watch(member, watch, sim.now);
@@ -265,7 +265,7 @@ fn redundancy_is_wanted_of_those_who_are_heard_where_packets_are_lost() {
         .map(|number| sim.join(number, &[], true, 1000))
         .collect();
     for member in &members {
-        lose(&mut sim, *member, 0);
+        lose(&mut sim, *member, false);
         speak(&mut sim, *member, 30);
     }
     sim.run(ms(3000));
@@ -274,21 +274,21 @@ fn redundancy_is_wanted_of_those_who_are_heard_where_packets_are_lost() {
         publishers.map(|it| it.redundancy).collect::<Vec<_>>()
     };
     assert_eq!(redundant(&sim), [false, false, false]);
-    lose(&mut sim, members[0], 2);
+    lose(&mut sim, members[0], true);
     sim.run(ms(1000));
     assert_eq!(redundant(&sim), [false, true, true], "not of themselves");
     let watch = Watch {
-        loss: 2,
+        loses: true,
         deaf_to: vec![members[1]],
         ..Watch::default()
     };
     sim.room.set_watch(members[0], watch, sim.now);
     sim.run(ms(5000));
     assert_eq!(redundant(&sim), [false, false, true]);
-    lose(&mut sim, members[0], 0);
+    lose(&mut sim, members[0], false);
     sim.run(ms(5000));
     assert_eq!(redundant(&sim), [false, false, false]);
-    lose(&mut sim, members[0], 2);
+    lose(&mut sim, members[0], true);
     sim.run(ms(1000));
     sim.room.leave(members[0], sim.now);
     sim.run(ms(5000));
@@ -303,16 +303,16 @@ fn a_narrow_connection_is_not_filled_with_redundancy_and_hears_the_loudest() {
         .map(|number| sim.join(number, &[], true, if number == 3 { 220 } else { 1000 }))
         .collect();
     for (index, member) in members.iter().enumerate() {
-        lose(&mut sim, *member, 0);
+        lose(&mut sim, *member, false);
         speak(&mut sim, *member, 30 + 6 * index as u8);
     }
     let narrow = members[3];
     // Its own losses are no reason: twice as much does not fit.
-    lose(&mut sim, narrow, 10);
+    lose(&mut sim, narrow, true);
     sim.run(ms(5000));
     assert!(sim.publishers.values().all(|it| !it.redundancy));
     // Another's are, and it is given the loudest of what then comes.
-    lose(&mut sim, members[1], 10);
+    lose(&mut sim, members[1], true);
     sim.run(ms(4000));
     assert!(sim.publishers[&members[0]].redundancy);
     let since = sim.sounds.len();

@@ -154,10 +154,10 @@ pub struct Watch {
     /// about to come through the relay: the relay need not begin with nothing known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arriving: Option<u64>,
-    /// How many of 100 packets that the relay sends do not arrive at the participant; 0 where hardly any
-    /// is lost. From 1 on those who are heard are asked for redundancy in their sound (RFC 2198).
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub loss: u8,
+    /// Whether packets that the relay sends do not arrive at the participant, 1 of 100 or more: then
+    /// those who are heard are asked for redundancy in their sound (RFC 2198).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loses: bool,
 }
 
 /// Somebody whose pictures are shown.
@@ -246,14 +246,6 @@ impl Watch {
         within("deaf_to", self.deaf_to.len(), MAX_PARTICIPANTS)?;
         (self.pictures.iter()).try_for_each(|watched| sides(watched.width, watched.height))
     }
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_zero(loss: &u8) -> bool {
-    *loss == 0
 }
 
 fn sides(width: u32, height: u32) -> Result<(), DecodeError> {

@@ -66,9 +66,9 @@ fn what_participants_say_about_the_relay_has_these_texts() {
                 deaf_to: vec![BOB],
                 deaf: false,
                 arriving: Some(800_000),
-                loss: 2,
+                loses: true,
             }),
-            r#"{"type":"watch","pictures":[{"participant":"0123456789abcdef","width":426,"height":240}],"deaf_to":["0000000000000b0b"],"deaf":false,"arriving":800000,"loss":2}"#,
+            r#"{"type":"watch","pictures":[{"participant":"0123456789abcdef","width":426,"height":240}],"deaf_to":["0000000000000b0b"],"deaf":false,"arriving":800000,"loses":true}"#,
         ),
     ];
     for (message, text) in messages {

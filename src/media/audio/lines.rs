@@ -66,6 +66,20 @@ pub(super) struct Lines {
     played: VecDeque<i64>,
 }
 
+impl Line {
+    /// Puts a packet so many numbers after the newest.
+    fn put(&mut self, step: i64, timestamp: i64) -> Place {
+        let sequence = self.newest.0 + step;
+        if step > 0 {
+            self.newest = (sequence, timestamp);
+        }
+        Place::At {
+            sequence,
+            timestamp,
+        }
+    }
+}
+
 impl Lines {
     pub(super) fn new() -> Self {
         Self::default()
@@ -104,15 +118,8 @@ impl Lines {
             return self.start_anew(packet);
         }
         line.suspect = None;
-        let sequence = line.newest.0 + step;
-        if step > 0 {
-            line.newest = (sequence, timestamp);
-        }
         self.newest = Some(newest.max(timestamp));
-        Place::At {
-            sequence,
-            timestamp,
-        }
+        line.put(step, timestamp)
     }
 
     /// Finds the place of a packet that came in the one after it: on the line that there is, or nowhere.
@@ -129,15 +136,8 @@ impl Lines {
         if strange {
             return Place::Nowhere;
         }
-        let sequence = line.newest.0 + step;
-        if step > 0 {
-            line.newest = (sequence, timestamp);
-        }
         self.newest = Some(newest.max(timestamp));
-        Place::At {
-            sequence,
-            timestamp,
-        }
+        line.put(step, timestamp)
     }
 
     /// Begins a line on the present time line.

@@ -245,18 +245,20 @@ impl Outbound {
 
     /// Tells the encoders what they may spend and what is looked at, and passes on what was asked
     /// for. `wanted` is how large the other side shows our pictures, if it said so; `loss` the share of
-    /// packets lost lately, none where redundancy would not be understood. Returns news.
+    /// packets lost lately, and `understood` whether the other side takes redundancy in sound. Returns news.
     pub(super) fn steer(
         &mut self,
         estimate: Bitrate,
         lasting: Bitrate,
         wanted: Option<Size>,
         loss: Option<f32>,
+        understood: bool,
         now: Instant,
     ) -> Option<LinkEvent> {
         self.want(wanted, now);
         let before = self.protection.on();
-        let redundant = (self.protection).look(loss, false, self.wanted, estimate, now);
+        let redundant =
+            understood && (self.protection).look(loss, false, self.wanted, estimate, now);
         if redundant != before {
             tracing::debug!(redundant, ?loss, %estimate, "sound carries earlier sound, or no more");
         }

@@ -278,11 +278,8 @@ impl<'a> Session<'a> {
         (self.media.outbound).set_deaf(self.media.talk.deaf());
         let carried = self.config.carried.newest().unwrap_or_default();
         self.fresh.look(carried, self.pictures());
-        let loss = match self.peer.audio.redundant() {
-            Some(_) => flow.loss(),
-            None => Some(0.0),
-        };
-        let news = (self.media.outbound).steer(target, lasting, wanted, loss, now);
+        let (loss, understood) = (flow.loss(), self.peer.audio.redundant().is_some());
+        let news = (self.media.outbound).steer(target, lasting, wanted, loss, understood, now);
         if let Some(event) = news {
             self.tell(event);
         }

@@ -24,9 +24,6 @@ use crate::{
     },
 };
 
-/// Losses of 100 packets that the server is told.
-const LOSSES: [u8; 5] = [1, 2, 5, 10, 20];
-
 /// What a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
@@ -49,8 +46,8 @@ pub(super) struct People {
     /// What comes straight from the others.
     arriving: Option<Bitrate>,
     lossy: Lossy,
-    /// Of 100 packets from the relay, how many are lost, as the server is told.
-    loss: u8,
+    /// Whether packets from the relay are lost, as the server is told.
+    loses: bool,
     round_trip: Option<Duration>,
     /// Notified when a decoder has something to tell.
     wake: Arc<Notify>,
@@ -67,7 +64,7 @@ impl People {
             due: None,
             arriving: None,
             lossy: Lossy::default(),
-            loss: 0,
+            loses: false,
             round_trip: None,
             wake,
         }
@@ -78,12 +75,17 @@ impl People {
         self.published.clear();
         self.streams.clear();
         self.tell_again();
-        self.lossy = Lossy::default();
-        self.loss = 0;
+        self.begin_way();
         self.round_trip = None;
         for person in self.taken.values_mut() {
             person.restart(None);
         }
+    }
+
+    /// Nothing is known of how much is lost on the way from the relay.
+    fn begin_way(&mut self) {
+        self.lossy = Lossy::of_new_way();
+        self.loses = true;
     }
 
     /// The server may not know what it was told.
@@ -105,8 +107,7 @@ impl People {
         self.arriving = arriving;
         if self.taken.is_empty() && !takes.is_empty() {
             // While nothing came nothing was learned.
-            self.lossy = Lossy::of_new_way();
-            self.loss = 1;
+            self.begin_way();
         }
         for (id, person) in &mut self.taken {
             if !takes.iter().any(|take| take.id == *id) {
@@ -228,13 +229,9 @@ impl People {
 
     /// Tells which share of the relay's packets was lost lately, if that is known.
     pub(super) fn set_loss(&mut self, loss: Option<f32>, now: Instant) {
-        let lossy = self.lossy.look(loss, now);
-        let percent = (self.lossy.mean() * 100.0) as u8;
-        // Small wavering is not told.
-        let step = LOSSES.iter().rfind(|step| **step <= percent);
-        let loss = if lossy { *step.unwrap_or(&1) } else { 0 };
-        if std::mem::replace(&mut self.loss, loss) != loss {
-            tracing::debug!(percent, "packets from the relay are lost, or no more");
+        let loses = self.lossy.look(loss, now);
+        if std::mem::replace(&mut self.loses, loses) != loses {
+            tracing::debug!(loses, ?loss, "packets from the relay are lost, or no more");
             self.changed = true;
         }
     }
@@ -334,7 +331,7 @@ impl People {
             deaf_to,
             deaf,
             arriving: self.arriving,
-            loss: self.loss,
+            loses: self.loses,
         }
     }
 }
@@ -499,17 +496,24 @@ mod tests {
         let mut scene = Scene::new();
         scene.people.handle_published(published(1));
         scene.take(&[1]);
-        assert_eq!(scene.watch().loss, 1, "nothing is known yet");
+        assert!(scene.watch().loses, "nothing is known yet");
         let mut told = Vec::new();
         for second in 0..60 {
-            let loss = if second < 20 { 0.03 } else { 0.0 };
+            let loss = if (20..40).contains(&second) {
+                0.03
+            } else {
+                0.0
+            };
             scene.now += Duration::from_secs(1);
             scene.people.set_loss(Some(loss), scene.now);
             if let Some(ClientMessage::Watch(watch)) = scene.people.due(scene.now) {
-                told.push(watch.loss);
+                told.push((second, watch.loses));
             }
         }
-        assert_eq!(told, [2, 1, 0]);
+        let [(calm, false), (lossy, true), (again, false)] = told[..] else {
+            panic!("{told:?}");
+        };
+        assert!((8..12).contains(&calm) && (20..24).contains(&lossy) && (50..60).contains(&again));
     }
 
     #[test]

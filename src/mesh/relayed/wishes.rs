@@ -30,8 +30,8 @@ pub(super) struct Wanted {
     pub(super) deaf: bool,
     /// What comes straight from the others.
     pub(super) arriving: Option<Bitrate>,
-    /// Of 100 packets from the relay, how many are lost.
-    pub(super) loss: u8,
+    /// Whether packets from the relay are lost.
+    pub(super) loses: bool,
 }
 
 /// What is wanted and what the server knows of it.
@@ -89,7 +89,7 @@ impl Wishes {
             deaf_to: wanted.deaf_to.clone(),
             deaf: wanted.deaf,
             arriving: None,
-            loss: wanted.loss,
+            loses: wanted.loses,
         };
         if self.told.as_ref() == Some(&watch) {
             return None;

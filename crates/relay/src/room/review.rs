@@ -163,8 +163,7 @@ impl Room {
         for (receiver, seat) in self.seats.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
             let budget = seat.estimate.scale(SOUND_SHARE);
-            let (lossy, narrow) = (seat.loss > 0, seat.narrow);
-            seat.aid.look(lossy, all, budget, narrow, now);
+            seat.aid.look(seat.loses, all, budget, seat.narrow, now);
             if seat.aid.helps() {
                 self.losers.push(receiver);
             }

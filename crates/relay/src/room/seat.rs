@@ -42,8 +42,8 @@ pub(super) struct Seat {
     pub(super) watched: Vec<Watched>,
     pub(super) deaf: bool,
     pub(super) deaf_to: Vec<Member>,
-    /// Of 100 packets that are sent to it.
-    pub(super) loss: u8,
+    /// Whether it misses packets.
+    pub(super) loses: bool,
     pub(super) aid: Aid,
     /// Whether its connection is too narrow for all voices.
     pub(super) narrow: bool,
@@ -108,7 +108,7 @@ impl Seat {
             watched: Vec::new(),
             deaf: true,
             deaf_to: Vec::new(),
-            loss: 0,
+            loses: false,
             aid: Aid::default(),
             narrow: false,
             allotted: Bitrate::ZERO,

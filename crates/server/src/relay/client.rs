@@ -46,7 +46,7 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 /// From how many places packets of a participant are taken: each network of it and each TURN
 /// server is one.
 const MOST_PLACES: usize = 16;
-/// How far str0m's clock may be ahead: it spaces packets that leave at once by a microsecond.
+/// What str0m wants so soon is done at once.
 const AHEAD: Duration = Duration::from_micros(200);
 /// How much later str0m may be asked after it has sent all that was let go: it wants to be asked again
 /// at once after each packet, and has nothing more. Mostly the next packet comes first.

@@ -312,7 +312,7 @@ impl Hub {
             hall.room.handle_estimate(member, estimate, now);
         }
         for of in broken {
-            debug!(?member, "pictures waited too long for a participant");
+            trace!(?member, "pictures waited too long for a participant");
             hall.room.handle_keyframe_request(member, of, now);
         }
         self.touch_hall(key);

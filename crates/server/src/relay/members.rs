@@ -472,7 +472,7 @@ fn resolve(hall: &Hall, watch: &nonstop_wire::Watch) -> Watch {
         pictures: pictures.collect(),
         deaf_to: watch.deaf_to.iter().filter_map(member).collect(),
         deaf: watch.deaf,
-        loss: watch.loss,
+        loses: watch.loses,
     }
 }
 

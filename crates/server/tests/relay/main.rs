@@ -275,15 +275,15 @@ async fn who_is_heard_where_packets_are_lost_is_asked_for_redundancy() {
     let bob = Peer::connect(address, 2).await;
     ann.publish(true, 0).await;
     bob.wait("told", |heard| heard.published(1).is_some()).await;
-    for (loss, redundancy) in [(0, false), (3, true), (0, false)] {
+    for loses in [false, true, false] {
         let watch = nonstop_wire::Watch {
-            loss,
+            loses,
             ..nonstop_wire::Watch::default()
         };
         bob.order(Order::Say(ClientMessage::Watch(watch))).await;
         ann.wait("asked, or no longer", |heard| {
             let wanted = heard.wanted();
-            wanted.is_some_and(|wanted| wanted.sound && wanted.redundancy == redundancy)
+            wanted.is_some_and(|wanted| wanted.sound && wanted.redundancy == loses)
         })
         .await;
     }

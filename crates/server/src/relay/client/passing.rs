@@ -154,16 +154,12 @@ impl Client {
         let Self {
             downlink,
             rtc,
-            streams,
             waiting,
             ssrcs,
             payload_types,
             ..
         } = self;
-        // The way is worth probing for nothing else than pictures.
-        if streams.values().any(|stream| stream.pictures) {
-            downlink.probe(now);
-        }
+        downlink.probe(now);
         let released = catch_unwind(AssertUnwindSafe(|| {
             downlink.release(now, |leaving| {
                 let mut direct = rtc.direct_api();
