@@ -154,7 +154,7 @@ mod tests {
     fn the_last_ones_watch() {
         let words = [
             "nonstop-load",
-            "http://127.0.0.1/a",
+            "http://127.0.0.1/a#AAAAAAAAAAAAAAAAAAAAAA",
             "--people",
             "5",
             "--watchers",

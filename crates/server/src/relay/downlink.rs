@@ -126,7 +126,7 @@ impl Downlink {
     /// Begins with [`FIRST_ESTIMATE`].
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            controller: Controller::new(limits(FIRST_ESTIMATE)),
+            controller: controller(FIRST_ESTIMATE, Bitrate::ZERO),
             pacer: Pacer::new().with_patience(PATIENCE).with_burst(BURST),
             history: History::new(),
             reference: ReferenceTime::default(),
@@ -157,8 +157,7 @@ impl Downlink {
     }
 
     fn restart(&mut self, first: Bitrate) {
-        self.controller = Controller::new(limits(first));
-        self.controller.set_wanted(self.wanted);
+        self.controller = controller(first, self.wanted);
         self.told = None;
     }
 
@@ -305,12 +304,15 @@ impl Downlink {
 /// enough that nothing comes before zero.
 const NUMBERS: u64 = 1 << 32;
 
-fn limits(start: Bitrate) -> Limits {
-    Limits {
+/// Makes a controller that begins at `start`, for a participant who has a use for `wanted`.
+fn controller(start: Bitrate, wanted: Bitrate) -> Controller {
+    let mut controller = Controller::new(Limits {
         start,
         floor: FLOOR,
         ceiling: CEILING,
-    }
+    });
+    controller.set_wanted(wanted);
+    controller
 }
 
 /// Tells RTP from RTCP, DTLS and STUN (RFC 7983 section 7, RFC 5761 section 4).
@@ -386,9 +388,11 @@ mod tests {
     #[test]
     fn a_probe_is_filled_with_what_means_nothing_and_only_if_more_is_wanted() {
         let start = clock::now();
-        for (wanted, probed) in [(0, false), (5_000, true)] {
+        for (wanted, probed) in [(None, false), (Some(0), false), (Some(5_000), true)] {
             let mut downlink = Downlink::new(start);
-            downlink.set_wanted(Bitrate::from_kbps(wanted));
+            if let Some(kbps) = wanted {
+                downlink.set_wanted(Bitrate::from_kbps(kbps));
+            }
             downlink.push(start, held(2, 1_000), PICTURE);
             downlink.probe(start);
             let left = (0..30).flat_map(|step| {
