@@ -27,8 +27,9 @@ use tracing::trace;
 /// meanwhile is pictures, for sound never waits.
 pub(super) const FIRST_ESTIMATE: Bitrate = Bitrate::from_kbps(800);
 /// How much is believed of what a participant says to receive on other ways, and its bounds.
-/// It is the least that the way carries, for senders seldom fill it.
-const BELIEVED: f64 = 1.25;
+/// It is the least that the way carries, for senders seldom fill it; and the same has to come this way
+/// while it goes on there, with somebody new and redundancy in sound.
+const BELIEVED: f64 = 1.75;
 const LEAST_BELIEVED: Bitrate = Bitrate::from_kbps(800);
 const MOST_BELIEVED: Bitrate = Bitrate::from_kbps(8_000);
 /// Between what estimates are: a voice, and 49 large tiles.
@@ -411,8 +412,8 @@ mod tests {
         assert_eq!(downlink.estimate(start), None);
         assert_eq!(downlink.begin_at(100_000_000), MOST_BELIEVED);
         assert_eq!(downlink.begin_at(0), LEAST_BELIEVED);
-        assert_eq!(downlink.begin_at(2_000_000), Bitrate::from_kbps(2_500));
-        assert_eq!(downlink.estimate(start), Some(Bitrate::from_kbps(2_500)));
+        assert_eq!(downlink.begin_at(2_000_000), Bitrate::from_kbps(3_500));
+        assert_eq!(downlink.estimate(start), Some(Bitrate::from_kbps(3_500)));
         // Packets leave, and nothing is heard of them.
         downlink.push(start, held(1, 100), Class::Audio);
         left(&mut downlink, start);
