@@ -83,6 +83,7 @@ pub struct Controller {
     found: bool,
     step: Bitrate,
     last_feedback: Option<Instant>,
+    last_sent: Option<Instant>,
     /// When silence is next acted upon, and what the estimate was before.
     silence: Option<Instant>,
     before_silence: Option<Bitrate>,
@@ -114,6 +115,7 @@ impl Controller {
             found: false,
             step: STEP,
             last_feedback: None,
+            last_sent: None,
             silence: None,
             before_silence: None,
             empty_since: None,
@@ -131,6 +133,7 @@ impl Controller {
     pub fn handle_sent(&mut self, now: Instant, size: DataSize) {
         self.application.push(now, size);
         self.in_flight.push(now, size);
+        self.last_sent = Some(now);
         self.silence.get_or_insert(now + SILENCE);
     }
 
@@ -163,9 +166,14 @@ impl Controller {
         }
     }
 
-    /// Lowers the estimate when feedback stopped coming although packets leave.
+    /// Lowers the estimate when feedback stopped coming although packets leave. Where none leaves any
+    /// more there is nothing to be told of: if the last ones were lost, that is never known.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.silence.is_some_and(|due| now >= due) {
+            if (self.last_sent).is_none_or(|at| now.saturating_duration_since(at) >= SILENCE) {
+                self.silence = None;
+                return;
+            }
             self.before_silence.get_or_insert(self.estimate);
             self.silence = Some(now + SILENCE);
             self.set(self.estimate.scale(0.5));

@@ -153,19 +153,34 @@ fn silence_halves_the_rate_each_second_down_to_the_floor() {
     let mut link = Simulation::new(Bitrate::from_kbps(3_000));
     let before = link.run(Duration::from_secs(5));
     let mut now = link.start + link.now;
-    now += Duration::from_millis(1_100);
+    let mut go_on = |seconds: u32| {
+        for _ in 0..seconds * 10 {
+            now += Duration::from_millis(100);
+            let size = DataSize::from_bytes(1_000);
+            link.controller.handle_sent(now, size);
+            link.controller.handle_timeout(now);
+        }
+        link.controller.estimate()
+    };
+    let after = go_on(3);
+    assert!(after <= before.scale(0.26), "{before}, {after}");
+    assert_eq!(go_on(22), Limits::default().floor);
+}
+
+#[test]
+fn where_nothing_leaves_any_more_silence_means_nothing() {
+    let mut link = Simulation::new(Bitrate::from_kbps(3_000));
+    let before = link.run(Duration::from_secs(5));
+    let mut now = link.start + link.now + Duration::from_secs(5);
+    // The last packet is lost: no feedback will ever speak of it.
     link.controller
         .handle_sent(now, DataSize::from_bytes(1_000));
-    for _ in 0..2 {
-        now += Duration::from_millis(1_100);
+    for _ in 0..100 {
+        now += Duration::from_millis(100);
         link.controller.handle_timeout(now);
     }
-    assert!(link.controller.estimate() <= before.scale(0.26));
-    for _ in 0..20 {
-        now += Duration::from_millis(1_100);
-        link.controller.handle_timeout(now);
-    }
-    assert_eq!(link.controller.estimate(), Limits::default().floor);
+    assert_eq!(link.controller.estimate(), before);
+    assert_eq!(link.controller.poll_timeout(), None);
 }
 
 #[test]
@@ -175,6 +190,7 @@ fn silence_at_the_beginning_costs_nothing_once_feedback_comes() {
     let size = DataSize::from_bytes(1_000);
     controller.handle_sent(start, size);
     let late = start + Duration::from_millis(2_100);
+    controller.handle_sent(late, size);
     controller.handle_timeout(late);
     assert!(controller.estimate() < Limits::default().start);
     let packet = PacketResult {
