@@ -74,6 +74,11 @@ impl History {
         number
     }
 
+    /// Returns the number of the packet that departs next.
+    pub fn next_number(&self) -> u16 {
+        self.next
+    }
+
     /// Takes in one feedback message, packet by packet: its number, and when it arrived on the
     /// receiver's clock, or that it had not. Returns the fates that were not told before, in the
     /// order of departure.

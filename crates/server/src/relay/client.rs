@@ -1,5 +1,5 @@
-//! One participant's connection: ICE, DTLS and SRTP by str0m, its streams in both directions, and
-//! the places from which it comes.
+//! One participant's connection: ICE, DTLS and what comes in by str0m, what goes out, and the places from
+//! which the participant comes.
 //!
 //! str0m promises no panic for what comes from the network, but not for every order of calls of the
 //! kind that is used here (without session descriptions). A panic ends the one connection only.
@@ -8,7 +8,6 @@ mod passing;
 mod setup;
 
 use std::{
-    collections::HashMap,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -16,27 +15,27 @@ use std::{
 };
 
 use nonstop_relay::Member;
-use nonstop_wire::{ParticipantId, RelayOpen, RelayPayloadTypes};
+use nonstop_wire::{ParticipantId, RelayOpen};
 use str0m::{
     Event, IceCreds, Input, Output, Rtc, RtcError,
     config::{CryptoProvider, DtlsCert},
-    crypto::Sha1HmacProvider,
-    media::{KeyframeRequest, KeyframeRequestKind},
+    media::KeyframeRequestKind,
     net::{Protocol, Receive},
+    rtp::RtpPacket,
 };
 use tracing::{debug, warn};
 
 pub(super) use self::passing::Passing;
-use self::{
-    passing::Stream,
-    setup::{begin, config, fingerprint_bytes},
-};
+use self::setup::{begin, config, fingerprint_bytes};
 use super::{
     downlink::Downlink,
+    exporter,
     outlet::{Exit, Outlet},
+    sealing::Sealer,
+    sending::Sending,
     timeline::Timeline,
 };
-use crate::{bucket::Bucket, config::Rate, slab::Key};
+use crate::{bucket::Bucket, clock, config::Rate, slab::Key};
 
 /// How long there may be no sign of life (RFC 7675 section 5.1 gives a sender 30 s; here the
 /// participant's checks come every few seconds).
@@ -48,13 +47,8 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 const MOST_PLACES: usize = 16;
 /// What str0m wants so soon is done at once.
 const AHEAD: Duration = Duration::from_micros(200);
-/// How much later str0m may be asked after it has sent all that was let go: it wants to be asked again
-/// at once after each packet, and has nothing more. Mostly the next packet comes first.
-const RELAXED: Duration = Duration::from_millis(25);
-/// How much later it may be asked what reports and feedback lead to: repairs and keyframes.
+/// How much later str0m may be asked what reports and feedback lead to: repairs and keyframes.
 const SOON: Duration = Duration::from_millis(5);
-/// How long it is asked whenever it wants after it has sent something again: more of it follows.
-const INTENT: Duration = Duration::from_millis(100);
 /// Most packets that leave at once; the rest is next in a millisecond.
 const MOST_AT_ONCE: usize = 1024;
 
@@ -63,16 +57,20 @@ pub(super) struct Ground {
     provider: Arc<CryptoProvider>,
     /// One certificate for all, so that a connection costs no new key.
     certificate: DtlsCert,
+    /// An instant, and the wall clock then, from 1970 on: what is reported to participants keeps its
+    /// distance though somebody sets the clock.
+    clock: (Instant, Duration),
 }
 
 impl Ground {
     /// Makes a certificate; `None` if the system gives no random numbers.
     pub(super) fn new() -> Option<Self> {
-        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        let provider = exporter::showing(str0m::crypto::from_feature_flags());
         let certificate = provider.dtls_provider.generate_certificate()?;
         Some(Self {
-            provider,
+            provider: Arc::new(provider),
             certificate,
+            clock: (clock::now(), clock::unix_time()),
         })
     }
 }
@@ -87,6 +85,15 @@ pub(super) struct Ssrcs {
     pub(super) padding: u32,
 }
 
+/// What happened to a connection.
+#[derive(Debug)]
+pub(super) enum Happened {
+    /// A packet of the participant's media came.
+    Packet(Box<RtpPacket>),
+    /// The participant has no use for pictures of a member but a keyframe.
+    KeyframeWanted(Member),
+}
+
 /// A participant's connection.
 pub(super) struct Client {
     pub(super) member: Member,
@@ -95,15 +102,19 @@ pub(super) struct Client {
     pub(super) connection: u32,
     pub(super) ufrag: String,
     password: String,
-    hmac: &'static dyn Sha1HmacProvider,
+    crypto: Arc<CryptoProvider>,
     /// The SSRC of the participant's sound, and those of the layers of its pictures.
     pub(super) sound: u32,
     pub(super) layers: Vec<u32>,
     /// Under which its media is passed on to others.
     pub(super) ssrcs: Ssrcs,
-    payload_types: RelayPayloadTypes,
     rtc: Rtc,
+    /// Whether str0m was told something, and not asked what follows from it.
+    stirred: bool,
     downlink: Downlink,
+    sending: Sending,
+    /// Of whom the participant asked for keyframes.
+    wanted: Vec<Member>,
     /// How many packets the downlink had dropped when it was last asked whose.
     dropped: u64,
     /// What str0m was last told to be the time; never goes back.
@@ -115,15 +126,10 @@ pub(super) struct Client {
     pub(super) over: Option<&'static str>,
     /// Where its packets come from, the newest first, and how it is reached there.
     pub(super) places: Vec<(SocketAddr, Exit)>,
+    /// The one of them that the participant nominated (RFC 8445 section 7.3.1.5): where media goes.
+    target: Option<(SocketAddr, Exit)>,
     pub(super) police: Bucket,
     pub(super) timeline: Timeline,
-    streams: HashMap<u32, Stream>,
-    /// Whose stream is which of a section's, pictures and sound together.
-    slots: Vec<Option<Member>>,
-    /// How many packets were let go and not sent yet.
-    waiting: usize,
-    /// Until when repairs are likely to follow each other.
-    intent_until: Instant,
     /// When str0m wants to be asked next.
     due: Instant,
     /// The time for which this stands in the agenda.
@@ -163,13 +169,15 @@ impl Client {
             connection: open.connection,
             ufrag,
             password: pass,
-            hmac: ground.provider.sha1_hmac_provider,
+            crypto: Arc::clone(&ground.provider),
             sound: open.sound,
             layers: open.layers.clone(),
             ssrcs,
-            payload_types: open.payload_types,
             rtc,
+            stirred: true,
             downlink: Downlink::new(now),
+            sending: Sending::new(open.payload_types, open.extensions, ground.clock),
+            wanted: Vec::new(),
             dropped: 0,
             now,
             connected: false,
@@ -177,12 +185,9 @@ impl Client {
             heard: now,
             over: None,
             places: Vec::new(),
+            target: None,
             police: Bucket::new(police, now),
             timeline: Timeline::default(),
-            streams: HashMap::new(),
-            slots: Vec::new(),
-            waiting: 0,
-            intent_until: now,
             due: now,
             listed: None,
             dirty: false,
@@ -200,7 +205,8 @@ impl Client {
     /// Returns when this is to be looked at next.
     pub(super) fn due(&self) -> Instant {
         let due = self.due.min(self.deadline());
-        self.downlink.poll_timeout().map_or(due, |at| at.min(due))
+        let sends = [self.downlink.poll_timeout(), self.sending.poll_timeout()];
+        sends.into_iter().flatten().fold(due, Instant::min)
     }
 
     fn deadline(&self) -> Instant {
@@ -218,16 +224,22 @@ impl Client {
         datagram: &[u8],
         now: Instant,
     ) -> bool {
-        let (password, hmac) = (self.password.as_bytes(), self.hmac);
-        let ours = str0m::ice::StunMessage::parse(datagram)
-            .is_ok_and(|message| message.verify(password, |key, parts| hmac.sha1_hmac(key, parts)));
-        if !ours {
+        let (password, hmac) = (self.password.as_bytes(), self.crypto.sha1_hmac_provider);
+        let message = str0m::ice::StunMessage::parse(datagram).ok();
+        let message = message
+            .filter(|message| message.verify(password, |key, parts| hmac.sha1_hmac(key, parts)));
+        let Some(message) = message else {
             return false;
-        }
+        };
         self.heard = now;
         match self.places.iter_mut().find(|(place, _)| *place == source) {
             Some(place) => place.1 = exit,
             None => self.places.insert(0, (source, exit)),
+        }
+        let targeted = self.target.is_some_and(|(target, _)| target == source);
+        if targeted || message.use_candidate() {
+            self.target = Some((source, exit));
+            self.downlink.set_target(source);
         }
         self.receive(source, datagram, now);
         true
@@ -249,6 +261,7 @@ impl Client {
         // Malformed and foreign packets are errors too: anybody may send them from there, and the
         // connection goes on after them.
         self.guard(|rtc| rtc.handle_input(Input::Receive(now, receive)));
+        self.stirred = true;
     }
 
     /// Returns a place that is one too many, no more to be taken for the participant's.
@@ -259,13 +272,16 @@ impl Client {
         self.places.pop().map(|(place, _)| place)
     }
 
-    /// Lets time pass.
-    pub(super) fn tick(&mut self, now: Instant) {
+    /// Lets time pass, and sends what may leave.
+    pub(super) fn tick(&mut self, now: Instant, outlet: &mut Outlet) {
         self.now = self.now.max(now);
         let now = self.now;
         self.downlink.handle_timeout(now);
-        self.release(now);
-        self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
+        self.release(now, outlet);
+        if self.due <= now {
+            self.guard(|rtc| rtc.handle_input(Input::Timeout(now)));
+            self.stirred = true;
+        }
         if now >= self.deadline() {
             let silent = if self.connected {
                 "silent"
@@ -276,11 +292,14 @@ impl Client {
         }
     }
 
-    /// Sends what is to be sent, and returns the next thing that happened.
-    pub(super) fn poll(&mut self, now: Instant, outlet: &mut Outlet) -> Option<Event> {
+    /// Sends what str0m wants to be sent, and returns the next thing that happened.
+    pub(super) fn poll(&mut self, now: Instant, outlet: &mut Outlet) -> Option<Happened> {
         self.now = self.now.max(now);
         for _ in 0..MOST_AT_ONCE {
-            if self.over.is_some() {
+            if let Some(member) = self.wanted.pop() {
+                return Some(Happened::KeyframeWanted(member));
+            }
+            if self.over.is_some() || !self.stirred {
                 return None;
             }
             match self.guard(Rtc::poll_output)? {
@@ -291,27 +310,26 @@ impl Client {
                 }
                 Ok(Output::Timeout(due)) => {
                     self.due = due;
-                    self.downlink.handle_drained();
+                    self.stirred = false;
                     if !self.rtc.is_alive() {
                         self.over.get_or_insert("closed");
                     }
-                    return None;
                 }
                 Ok(Output::Transmit(transmit)) => {
                     let to = transmit.destination;
-                    self.downlink.handle_departure(now, to, &transmit.contents);
                     if let Some((_, exit)) = self.places.iter().find(|(place, _)| *place == to) {
                         outlet.push(*exit, to, &transmit.contents);
                     }
-                    if self.was_last(&transmit.contents) {
-                        self.due = self.now + RELAXED;
-                        self.downlink.handle_drained();
-                        return None;
-                    }
                 }
                 Ok(Output::Event(Event::Connected)) => self.connected = true,
-                Ok(Output::Event(Event::RawPacket(packet))) => self.note(*packet),
-                Ok(Output::Event(event)) => return Some(event),
+                Ok(Output::Event(Event::RawPacket(packet))) => self.note(*packet, outlet),
+                Ok(Output::Event(Event::RtpPacket(packet))) => {
+                    return Some(Happened::Packet(Box::new(packet)));
+                }
+                Ok(Output::Event(Event::Closed)) => {
+                    self.over.get_or_insert("closed by the participant");
+                }
+                Ok(Output::Event(_)) => {}
                 Err(cause) => {
                     debug!(%cause, "a connection to the relay failed");
                     self.over.get_or_insert("failed");
@@ -320,26 +338,6 @@ impl Client {
         }
         self.due = now + Duration::from_millis(1);
         None
-    }
-
-    /// Tells whether what was sent is the last of what was let go, and nothing else is on its way.
-    fn was_last(&mut self, datagram: &[u8]) -> bool {
-        let types = self.payload_types;
-        let kind = datagram.get(1).map(|kind| kind & 0x7f);
-        if kind == Some(types.repair) {
-            self.intent_until = self.now + INTENT;
-        }
-        if self.waiting == 0 || (kind != Some(types.sound) && kind != Some(types.pictures)) {
-            return false;
-        }
-        self.waiting -= 1;
-        self.waiting == 0 && self.now >= self.intent_until
-    }
-
-    /// Returns of whom a keyframe is asked for.
-    pub(super) fn whose(&self, request: &KeyframeRequest) -> Option<Member> {
-        let slot: usize = request.rid?.parse().ok()?;
-        *self.slots.get(slot)?
     }
 
     /// Asks the participant for a keyframe of a layer.
@@ -352,13 +350,14 @@ impl Client {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
             }
         });
+        self.due = self.now;
     }
 
     /// Says goodbye, so that the participant need not find out.
     pub(super) fn say_goodbye(&mut self, outlet: &mut Outlet) {
         if self.over.is_none() && self.connected {
-            self.waiting = 0;
             self.guard(Rtc::close);
+            self.stirred = true;
             let now = self.now;
             while self.poll(now, outlet).is_some() {}
         }
@@ -370,14 +369,22 @@ impl Client {
             return None;
         }
         let rtc = &mut self.rtc;
-        match catch_unwind(AssertUnwindSafe(|| call(rtc))) {
-            Ok(value) => Some(value),
-            Err(_) => {
-                warn!("a connection to the relay panicked and is closed");
-                self.over = Some(PANICKED);
-                None
+        let called = catch_unwind(AssertUnwindSafe(|| exporter::watch(|| call(rtc))));
+        let Ok((value, exported)) = called else {
+            warn!("a connection to the relay panicked and is closed");
+            self.over = Some(PANICKED);
+            return None;
+        };
+        if let Some(exported) = exported {
+            match Sealer::new(&self.crypto, &exported) {
+                Some(sealer) => self.sending.set_sealer(sealer),
+                None => {
+                    self.over
+                        .get_or_insert("not protected in a way that is known");
+                }
             }
         }
+        Some(value)
     }
 }
 

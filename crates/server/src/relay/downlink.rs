@@ -1,13 +1,12 @@
 //! The way down to one participant: when what is passed on leaves, and how much the way carries.
 //!
 //! ```text
-//! forwards ─▶ Pacer ─ poll ─▶ str0m ─ numbered, encrypted ─▶ handle_departure ─▶ network
-//!               ▲ plan, probes                                     ▼
-//!               └─────────────── Controller ◀─ fates ─ History ◀─ handle_feedback
+//! forwards ─▶ Pacer ─ release ─▶ numbered, encrypted ─▶ network
+//!               ▲ plan, probes          ▼
+//!               └──────── Controller ◀─ History ◀─ handle_feedback
 //! ```
 //! The rate control is that of the links between participants: str0m has one of its own, which is not
-//! used. str0m numbers each packet of RTP that leaves with the next transport-wide number, from zero
-//! on, and so does [`History`]. What str0m sends again leaves at once and is counted here.
+//! used. What is sent again leaves at once and is counted here.
 
 use std::{
     net::SocketAddr,
@@ -19,7 +18,7 @@ use nonstop_rate::{
     Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, Plan, ProbeId,
     ReferenceTime,
 };
-use str0m::rtp::{ExtensionValues, RtpWrite, rtcp::Twcc};
+use str0m::rtp::rtcp::Twcc;
 use tracing::trace;
 
 /// What a connection is taken to carry before anything is known of it: what the others of a mesh of
@@ -55,39 +54,20 @@ const NOTABLE: f64 = 0.03;
 const UNTOLD: Duration = Duration::from_millis(250);
 
 /// A packet that waits to be passed on: what differs from the packet that came, and of that what goes
-/// on. str0m's own form of it is four times as large.
+/// on.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) ssrc: u32,
-    pub(super) payload_type: u8,
+    /// The sequence number, rollovers included.
     pub(super) sequence: u64,
     pub(super) timestamp: u32,
     pub(super) marker: bool,
     /// When its media was taken.
     pub(super) taken: Instant,
-    /// Whether it is sent again where it is lost.
-    pub(super) repaired: bool,
-    pub(super) level: Option<i8>,
-    pub(super) voice: Option<bool>,
+    /// The audio level's value (RFC 6464 section 3), and the frame marking's.
+    pub(super) level: Option<u8>,
     pub(super) marking: Option<u32>,
     pub(super) payload: Arc<[u8]>,
-}
-
-impl Held {
-    /// Returns it as str0m takes it.
-    pub(super) fn write(self) -> RtpWrite {
-        let values = ExtensionValues {
-            audio_level: self.level,
-            voice_activity: self.voice,
-            frame_mark: self.marking,
-            ..ExtensionValues::default()
-        };
-        let (kind, sequence) = (self.payload_type.into(), self.sequence.into());
-        RtpWrite::new(kind, sequence, self.timestamp, self.taken, self.payload)
-            .marker(self.marker)
-            .nackable(self.repaired)
-            .ext_vals(values)
-    }
 }
 
 /// What leaves.
@@ -95,9 +75,9 @@ impl Held {
 pub(super) enum Leaving {
     /// Something that was passed on.
     Held(Held),
-    /// Bytes that mean nothing, to learn whether the way carries them; packets of them are numbered
+    /// Bytes that mean nothing, to learn whether the way carries them; packets of them are counted
     /// from 1 on.
-    Padding { number: u64, bytes: Arc<[u8]> },
+    Padding { count: u64, bytes: usize },
 }
 
 /// See the module.
@@ -112,10 +92,6 @@ pub(super) struct Downlink {
     wanted: Bitrate,
     /// Where packets go.
     target: Option<SocketAddr>,
-    /// What left the pacer and has not left str0m yet.
-    leaving: DataSize,
-    /// The probe of which that is part.
-    probe: Option<ProbeId>,
     /// When it is next asked for a probe.
     probing: Instant,
     /// How many packets that mean nothing left.
@@ -134,8 +110,6 @@ impl Downlink {
             origin: now,
             wanted: Bitrate::ZERO,
             target: None,
-            leaving: DataSize::ZERO,
-            probe: None,
             probing: now,
             padded: 0,
             told: None,
@@ -153,10 +127,12 @@ impl Downlink {
         first
     }
 
-    /// What leaves takes another way from now on.
-    fn path_changed(&mut self) {
-        self.restart(FIRST_ESTIMATE);
-        self.history.forget();
+    /// Says where packets go. The way to another place begins anew.
+    pub(super) fn set_target(&mut self, to: SocketAddr) {
+        if self.target.replace(to).is_some_and(|before| before != to) {
+            self.restart(FIRST_ESTIMATE);
+            self.history.forget();
+        }
     }
 
     fn restart(&mut self, first: Bitrate) {
@@ -189,60 +165,54 @@ impl Downlink {
         }
     }
 
-    /// Hands over everything that leaves now, one after the other.
-    pub(super) fn release(&mut self, now: Instant, mut leave: impl FnMut(Leaving)) {
+    /// Hands over everything that leaves now, one after the other, each with its transport-wide number.
+    /// `leave` returns the length of the datagram, or `None` if it does not leave after all.
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        mut leave: impl FnMut(Leaving, u16) -> Option<usize>,
+    ) {
         let mut plan = self.plan();
         while let Some(departure) = self.pacer.poll(now, &plan) {
-            let (leaving, size, probe) = match departure {
-                Departure::Packet {
-                    packet,
-                    size,
-                    probe,
-                    ..
-                } => (Leaving::Held(packet), size, probe),
+            let (leaving, probe) = match departure {
+                Departure::Packet { packet, probe, .. } => (Leaving::Held(packet), probe),
                 Departure::Padding { size, probe } => {
                     let bytes = (size.bytes() as usize).saturating_sub(OVERHEAD).max(1);
-                    let bytes = vec![0; bytes].into();
                     self.padded += 1;
-                    let number = self.padded;
-                    (Leaving::Padding { number, bytes }, size, Some(probe))
+                    let count = self.padded;
+                    (Leaving::Padding { count, bytes }, Some(probe))
                 }
             };
-            self.probe = probe;
-            self.leaving += size;
-            plan.in_flight += size;
-            leave(leaving);
+            if let Some(bytes) = leave(leaving, self.history.next_number()) {
+                plan.in_flight += self.count(now, bytes, probe);
+            }
         }
     }
 
     /// Returns how packets may leave.
     fn plan(&self) -> Plan {
         let mut plan = self.controller.plan();
-        plan.in_flight += self.leaving;
         if !plan.congested {
             plan.pace = plan.pace.max(plan.estimate.scale(PACE));
         }
         plan
     }
 
-    /// Learns that str0m let a datagram go.
-    pub(super) fn handle_departure(&mut self, now: Instant, to: SocketAddr, datagram: &[u8]) {
-        if !is_rtp(datagram) {
-            return;
-        }
-        if self.target.replace(to).is_some_and(|before| before != to) {
-            self.path_changed();
-        }
-        let size = DataSize::from_bytes((datagram.len() + PLACE_OVERHEAD) as u64);
-        self.history.handle_sent(now, size, self.probe);
-        self.controller.handle_sent(now, size);
-        self.leaving = self.leaving - size;
+    /// Returns the transport-wide number of the packet that leaves next.
+    pub(super) fn next_number(&self) -> u16 {
+        self.history.next_number()
     }
 
-    /// Learns that str0m has nothing more to send now.
-    pub(super) fn handle_drained(&mut self) {
-        self.leaving = DataSize::ZERO;
-        self.probe = None;
+    /// Learns that a datagram leaves besides, with that number.
+    pub(super) fn handle_departure(&mut self, now: Instant, bytes: usize) {
+        self.count(now, bytes, None);
+    }
+
+    fn count(&mut self, now: Instant, bytes: usize, probe: Option<ProbeId>) -> DataSize {
+        let size = DataSize::from_bytes((bytes + PLACE_OVERHEAD) as u64);
+        self.history.handle_sent(now, size, probe);
+        self.controller.handle_sent(now, size);
+        size
     }
 
     /// Takes in what arrived at the participant.
@@ -318,11 +288,6 @@ fn controller(start: Bitrate, wanted: Bitrate) -> Controller {
     controller
 }
 
-/// Tells RTP from RTCP, DTLS and STUN (RFC 7983 section 7, RFC 5761 section 4).
-fn is_rtp(datagram: &[u8]) -> bool {
-    matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,14 +296,11 @@ mod tests {
     fn held(ssrc: u32, bytes: usize) -> Held {
         Held {
             ssrc,
-            payload_type: 96,
             sequence: 1,
             timestamp: 0,
             marker: false,
             taken: clock::now(),
-            repaired: false,
             level: None,
-            voice: None,
             marking: None,
             payload: vec![0; bytes].into(),
         }
@@ -352,16 +314,13 @@ mod tests {
 
     fn left(downlink: &mut Downlink, now: Instant) -> Vec<u32> {
         let mut left = Vec::new();
-        downlink.release(now, |leaving| match leaving {
-            Leaving::Held(held) => left.push(held.ssrc),
-            Leaving::Padding { .. } => left.push(0),
+        downlink.release(now, |leaving, _| {
+            left.push(match leaving {
+                Leaving::Held(held) => held.ssrc,
+                Leaving::Padding { .. } => 0,
+            });
+            Some(1_000)
         });
-        // As str0m lets them go.
-        let place = SocketAddr::from(([127, 0, 0, 1], 9));
-        for _ in &left {
-            downlink.handle_departure(now, place, &[128; 1_000]);
-        }
-        downlink.handle_drained();
         left
     }
 
@@ -434,14 +393,5 @@ mod tests {
             );
         }
         assert_eq!(downlink.begin_at(100_000_000), MOST_BELIEVED);
-    }
-
-    #[test]
-    fn only_rtp_is_numbered() {
-        assert!(is_rtp(&[0x80, 111, 0]) && is_rtp(&[0x90, 0x80 | 102, 0]));
-        // A report, a binding response, a handshake, nothing.
-        for other in [&[0x80, 200, 0][..], &[1, 1, 0], &[22, 254, 253], &[]] {
-            assert!(!is_rtp(other));
-        }
     }
 }

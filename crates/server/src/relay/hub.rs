@@ -8,12 +8,11 @@ use std::{
 
 use nonstop_relay::{Forward, Member, Room};
 use nonstop_wire::{ParticipantId, RoomName};
-use str0m::Event;
 use tracing::{debug, trace};
 
 use super::{
     agenda::Agenda,
-    client::{Client, Ground},
+    client::{Client, Ground, Happened},
     config::RelayConfig,
     outlet::{Exit, Outlet},
     signalling::Answer,
@@ -225,7 +224,7 @@ impl Hub {
                     }
                     client.listed = None;
                     if client.due() <= now {
-                        client.tick(now);
+                        client.tick(now, &mut self.outlet);
                         self.attend(number, now);
                     } else {
                         let due = client.due();
@@ -259,7 +258,7 @@ impl Hub {
             } else if let Some(number) = self.dirty.pop() {
                 if let Some(client) = self.clients.at(number) {
                     client.dirty = false;
-                    client.tick(now);
+                    client.tick(now, &mut self.outlet);
                     self.attend(number, now);
                 }
             } else {
@@ -272,8 +271,8 @@ impl Hub {
     /// Has a connection send what it wants to, and handles what happened to it.
     pub(super) fn attend(&mut self, number: u32, now: Instant) {
         while let Some(client) = self.clients.at(number) {
-            if let Some(event) = client.poll(now, &mut self.outlet) {
-                self.handle_event(number, event, now);
+            if let Some(happened) = client.poll(now, &mut self.outlet) {
+                self.handle_happened(number, happened, now);
                 continue;
             }
             if let Some(why) = client.over {
@@ -318,25 +317,19 @@ impl Hub {
         self.touch_hall(key);
     }
 
-    fn handle_event(&mut self, number: u32, event: Event, now: Instant) {
+    fn handle_happened(&mut self, number: u32, happened: Happened, now: Instant) {
         let Some(client) = self.clients.at(number) else {
             return;
         };
         let (member, key) = (client.member, client.hall);
-        match event {
-            Event::RtpPacket(packet) => self.pass_on(number, &packet, now),
-            Event::KeyframeRequest(request) => {
-                if let Some(of) = client.whose(&request)
-                    && let Some(hall) = self.halls.get_mut(key)
-                {
+        match happened {
+            Happened::Packet(packet) => self.pass_on(number, &packet, now),
+            Happened::KeyframeWanted(of) => {
+                if let Some(hall) = self.halls.get_mut(key) {
                     hall.room.handle_keyframe_request(member, of, now);
                     self.touch_hall(key);
                 }
             }
-            Event::Closed => {
-                client.over.get_or_insert("closed by the participant");
-            }
-            _ => {}
         }
     }
 
@@ -362,13 +355,8 @@ impl Hub {
             let Dropped { excess, foreign } = std::mem::take(&mut self.dropped);
             debug!(excess, foreign, "the relay dropped packets");
         }
-        let sounds: HashMap<Member, u32> = self
-            .clients
-            .iter_mut()
-            .map(|client| (client.member, client.ssrcs.sound))
-            .collect();
         for client in self.clients.iter_mut() {
-            client.tidy(|ssrc, of| sounds.get(&of).is_none_or(|sound| *sound == ssrc));
+            client.tidy(now);
         }
     }
 

@@ -6,7 +6,7 @@ use str0m::rtp::{ExtensionSerializer, ExtensionValues};
 /// The extension's name (RFC 9626 section 6).
 pub(super) const URI: &str = "urn:ietf:params:rtp-hdrext:framemarking";
 /// The longest value.
-const MOST_BYTES: usize = 3;
+pub(super) const MOST_BYTES: usize = 3;
 
 /// Reads and writes the extension.
 ///
@@ -20,8 +20,7 @@ impl ExtensionSerializer for Marking {
         let Some(number) = values.frame_mark else {
             return 0;
         };
-        let [length, bytes @ ..] = number.to_be_bytes();
-        let length = usize::from(length).min(MOST_BYTES);
+        let (bytes, length) = value(number);
         match buf.get_mut(..length) {
             Some(place) => {
                 place.copy_from_slice(&bytes[..length]);
@@ -52,8 +51,14 @@ impl ExtensionSerializer for Marking {
 
 /// Returns what a packet says of its picture.
 pub(super) fn marking(values: &ExtensionValues) -> Option<FrameMarking> {
-    let [length, bytes @ ..] = values.frame_mark?.to_be_bytes();
-    FrameMarking::read(&bytes[..usize::from(length).min(MOST_BYTES)])
+    let (bytes, length) = value(values.frame_mark?);
+    FrameMarking::read(&bytes[..length])
+}
+
+/// Returns the value that travels in a number, and its length.
+pub(super) fn value(number: u32) -> ([u8; MOST_BYTES], usize) {
+    let [length, bytes @ ..] = number.to_be_bytes();
+    (bytes, usize::from(length).min(MOST_BYTES))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use str0m::rtp::RtpPacket;
 use super::{client::Passing, hub::Hub, marking::marking};
 
 /// The RTP clock of sound (RFC 7587 section 4.1), and of pictures (RFC 6184 section 8.1).
-const SOUND_RATE: u32 = 48_000;
-const PICTURE_RATE: u32 = 90_000;
+pub(super) const SOUND_RATE: u32 = 48_000;
+pub(super) const PICTURE_RATE: u32 = 90_000;
 
 impl Hub {
     /// Passes a participant's packet on to those who are to have it.

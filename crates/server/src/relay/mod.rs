@@ -3,7 +3,7 @@
 //! ```text
 //! reception ── Fact ──▶ thread: hub ── Answer ──▶ reception
 //!                              │
-//! UDP socket ◀═▶ by source, or by ufrag ─▶ client (ICE-lite, DTLS, SRTP: str0m)
+//! UDP socket ◀═▶ by source, or by ufrag ─▶ client (ICE-lite, DTLS, what comes in: str0m)
 //!                              │                   │ packet
 //!                              │                   ▼
 //!                              │     nonstop_relay::Room (pure): who gets it
@@ -20,11 +20,15 @@ mod agenda;
 mod client;
 mod config;
 mod downlink;
+mod exporter;
 mod hub;
 mod marking;
 mod media;
 mod members;
 mod outlet;
+mod packet;
+mod sealing;
+mod sending;
 mod signalling;
 mod stun;
 mod thread;

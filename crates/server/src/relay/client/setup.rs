@@ -14,18 +14,11 @@ use str0m::{
 use super::{
     super::marking::{Marking, URI},
     Ground, local_address,
-    passing::REPAIR_PACKETS,
 };
 
-/// The section of all sound, and that of all pictures; and what tells the stream that means nothing
-/// from the others there. None is ever sent.
-pub(super) const SOUND: &str = "sound";
-pub(super) const PICTURES: &str = "pictures";
-pub(super) const PADDING: &str = "padding";
-
-pub(super) fn rid(slot: usize) -> Rid {
-    Rid::from(format!("{slot}").as_str())
-}
+/// The section of the participant's sound, and that of its pictures. Neither is ever sent.
+const SOUND: &str = "sound";
+const PICTURES: &str = "pictures";
 
 pub(super) fn config(ground: &Ground, open: &RelayOpen, credentials: IceCreds) -> RtcConfig {
     let extensions = open.extensions;
@@ -35,7 +28,7 @@ pub(super) fn config(ground: &Ground, open: &RelayOpen, credentials: IceCreds) -
         .set_local_ice_credentials(credentials)
         .set_ice_lite(true)
         .set_rtp_mode(true)
-        // For the feedback among them.
+        // For the feedback and the requests among them.
         .enable_raw_packets(true)
         .clear_codecs()
         .clear_extension_map()
@@ -45,11 +38,7 @@ pub(super) fn config(ground: &Ground, open: &RelayOpen, credentials: IceCreds) -
             extensions.frame_marking,
             Extension::with_serializer(URI, Marking),
         )
-        // A stream of sound is told apart from pictures by having no repair stream, and pictures
-        // that come in have none either.
-        .set_rtcp_report_interval_audio(Duration::from_secs(1))
-        .set_send_buffer_audio(1)
-        .set_send_buffer_video(REPAIR_PACKETS);
+        .set_rtcp_report_interval_audio(Duration::from_secs(1));
     let types = open.payload_types;
     config.codec_config().add_config(
         types.sound.into(),
@@ -61,7 +50,8 @@ pub(super) fn config(ground: &Ground, open: &RelayOpen, credentials: IceCreds) -
     );
     config.codec_config().add_config(
         types.pictures.into(),
-        Some(types.repair.into()),
+        // What comes in is not sent again.
+        None,
         Codec::H264,
         Frequency::NINETY_KHZ,
         None,
@@ -99,7 +89,8 @@ pub(super) fn begin(rtc: &mut Rtc, open: &RelayOpen, fingerprint: Vec<u8>) -> Re
     let stream = direct.expect_stream_rx(open.sound.into(), None, sound, None);
     stream.suppress_nack(true);
     for (number, layer) in open.layers.iter().enumerate() {
-        direct.expect_stream_rx((*layer).into(), None, pictures, Some(rid(number)));
+        let rid = Rid::from(format!("{number}").as_str());
+        direct.expect_stream_rx((*layer).into(), None, pictures, Some(rid));
     }
     Ok(())
 }

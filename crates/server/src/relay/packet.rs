@@ -1,0 +1,134 @@
+//! Packets as the relay writes them: the header of RTP (RFC 3550 section 5.1) with its extensions (RFC
+//! 8285 section 4.2), and sender reports (RFC 3550 section 6.4.1).
+
+use std::time::Duration;
+
+/// What extensions begin with; their length in words follows.
+const PROFILE: [u8; 2] = [0xbe, 0xde];
+const VERSION: u8 = 2 << 6;
+const EXTENSION: u8 = 1 << 4;
+const MARKER: u8 = 1 << 7;
+/// A sender report, and how many words follow the first where it reports nothing received.
+const SENDER_REPORT: u8 = 200;
+const SENDER_REPORT_WORDS: u8 = 6;
+pub(super) const SENDER_REPORT_BYTES: usize = 28;
+/// From 1900, where NTP begins, to 1970.
+const NTP_EPOCH: u64 = 2_208_988_800;
+
+/// The fixed part of a header.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header {
+    pub(super) payload_type: u8,
+    pub(super) marker: bool,
+    pub(super) number: u16,
+    pub(super) timestamp: u32,
+    pub(super) ssrc: u32,
+}
+
+impl Header {
+    /// Writes it to the end of `packet`, with extensions: identifiers from 1 to 14, each with a value
+    /// of one to sixteen bytes.
+    pub(super) fn write(&self, packet: &mut Vec<u8>, extensions: &[(u8, &[u8])]) {
+        let begin = packet.len();
+        let marker = if self.marker { MARKER } else { 0 };
+        packet.extend([VERSION, self.payload_type & !MARKER | marker]);
+        packet.extend(self.number.to_be_bytes());
+        packet.extend(self.timestamp.to_be_bytes());
+        packet.extend(self.ssrc.to_be_bytes());
+        if extensions.is_empty() {
+            return;
+        }
+        packet[begin] |= EXTENSION;
+        packet.extend([PROFILE[0], PROFILE[1], 0, 0]);
+        let values = packet.len();
+        for (identifier, value) in extensions {
+            packet.push(identifier << 4 | (value.len().saturating_sub(1) as u8 & 0xf));
+            packet.extend_from_slice(value);
+        }
+        let words = (packet.len() - values).div_ceil(4);
+        packet.resize(values + 4 * words, 0);
+        packet[values - 1] = words as u8;
+    }
+}
+
+/// What a sender reports of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SenderReport {
+    pub(super) ssrc: u32,
+    /// The wall clock, from 1970 on.
+    pub(super) time: Duration,
+    /// What the stream's timestamp was then.
+    pub(super) timestamp: u32,
+    /// How many packets were sent, and how many bytes in them without headers.
+    pub(super) packets: u32,
+    pub(super) bytes: u32,
+}
+
+impl SenderReport {
+    /// Appends it to a compound packet.
+    pub(super) fn write(&self, compound: &mut Vec<u8>) {
+        let seconds = (self.time.as_secs() + NTP_EPOCH) as u32;
+        let fraction = (u64::from(self.time.subsec_nanos()) << 32) / 1_000_000_000;
+        compound.extend([VERSION, SENDER_REPORT, 0, SENDER_REPORT_WORDS]);
+        for word in [
+            self.ssrc,
+            seconds,
+            fraction as u32,
+            self.timestamp,
+            self.packets,
+            self.bytes,
+        ] {
+            compound.extend(word.to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header = Header {
+        payload_type: 96,
+        marker: true,
+        number: 0x1234,
+        timestamp: 0x0102_0304,
+        ssrc: 0xa0b0_c0d0,
+    };
+
+    #[test]
+    fn a_header_is_written_as_the_standard_draws_it() {
+        let fixed = [0x80, 0xe0, 0x12, 0x34, 1, 2, 3, 4, 0xa0, 0xb0, 0xc0, 0xd0];
+        let mut packet = vec![7];
+        HEADER.write(&mut packet, &[]);
+        assert_eq!(packet[0], 7);
+        assert_eq!(packet[1..], fixed);
+
+        packet.clear();
+        HEADER.write(&mut packet, &[(3, &[0xd9, 0, 7]), (5, &[1, 2])]);
+        assert_eq!(packet[0], 0x90);
+        assert_eq!(packet[1..12], fixed[1..]);
+        // One byte fills the last word.
+        let extensions = [0xbe, 0xde, 0, 2, 0x32, 0xd9, 0, 7, 0x51, 1, 2, 0];
+        assert_eq!(packet[12..], extensions);
+    }
+
+    #[test]
+    fn a_report_says_the_time_as_ntp_does() {
+        let mut compound = Vec::new();
+        let report = SenderReport {
+            ssrc: 1,
+            time: Duration::new(1, 500_000_000),
+            timestamp: 3,
+            packets: 4,
+            bytes: 5,
+        };
+        report.write(&mut compound);
+        assert_eq!(compound.len(), SENDER_REPORT_BYTES);
+        // RFC 868: 1 January 1970 is 2 208 988 800 seconds after 1900.
+        let words: Vec<_> = compound
+            .chunks(4)
+            .map(|word| u32::from_be_bytes(word.try_into().expect("four bytes")))
+            .collect();
+        assert_eq!(words, [0x80c8_0006, 1, 2_208_988_801, 1 << 31, 3, 4, 5]);
+    }
+}
