@@ -54,8 +54,9 @@ struct Growing {
 pub(crate) struct Loss {
     observations: VecDeque<Observation>,
     growing: Option<Growing>,
-    /// Fate of each packet lately.
+    /// Fate of each packet lately, and how many of them were lost.
     fates: VecDeque<(Instant, bool)>,
+    lost: usize,
     bound: Option<Bitrate>,
 }
 
@@ -63,12 +64,12 @@ impl Loss {
     /// Takes in the fate of a packet.
     pub(crate) fn push(&mut self, departure: Instant, size: DataSize, lost: bool) {
         self.fates.push_back((departure, lost));
-        while self
-            .fates
-            .front()
-            .is_some_and(|(at, _)| departure.saturating_duration_since(*at) > LATELY)
+        self.lost += usize::from(lost);
+        while let Some((at, lost)) = self.fates.front().copied()
+            && departure.saturating_duration_since(at) > LATELY
         {
             self.fates.pop_front();
+            self.lost -= usize::from(lost);
         }
         let growing = self.growing.get_or_insert(Growing {
             since: departure,
@@ -116,8 +117,8 @@ impl Loss {
 
     /// Returns the share of packets lost lately, once enough were sent to tell.
     pub(crate) fn lately(&self) -> Option<f64> {
-        let lost = self.fates.iter().filter(|(_, lost)| *lost).count();
-        (self.fates.len() >= 10).then(|| lost as f64 / self.fates.len() as f64)
+        let packets = self.fates.len();
+        (packets >= 10).then(|| self.lost as f64 / packets as f64)
     }
 
     fn explain(&self) -> Option<Bitrate> {

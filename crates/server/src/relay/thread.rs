@@ -17,7 +17,7 @@ use std::{
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    task::{JoinSet, LocalSet},
+    task::{JoinSet, LocalSet, spawn_local},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -46,9 +46,10 @@ const FACTS: usize = 4096;
 /// How many answers may wait in the channel. When it is full, they wait in the hub, and facts wait
 /// as well.
 pub(crate) const ANSWERS: usize = 4096;
-/// How long it rests while much is passed on: about as long as a sender takes for the packets of a
-/// picture, which then leave together.
-const NAP: Duration = Duration::from_millis(1);
+/// How long it rests while much is passed on: as long as a sender takes for the packets of a picture,
+/// which then leave together. Of 1 ms the forwarding delay was 0.8 ms shorter, and the CPU seconds a
+/// Gbit a sixth more.
+const NAP: Duration = Duration::from_millis(2);
 /// Rest after a socket failed.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often other ports are tried where the usual one is taken.
@@ -168,7 +169,8 @@ impl Relay {
             let local = LocalSet::new();
             let served = local.block_on(&runtime, async {
                 let world = world(config, ground, sockets, naps, members)?;
-                serve(world, told, answers, stopping).await;
+                // A task, for to wake what is waited for here takes a system call.
+                let _ = spawn_local(serve(world, told, answers, stopping)).await;
                 Ok::<_, io::Error>(())
             });
             if let Err(cause) = served {
