@@ -242,3 +242,130 @@ impl Master<'_> {
         derived
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use rtc::{
+        crypto::default_provider,
+        srtp::{context::Context, protection_profile::ProtectionProfile},
+    };
+    use str0m::crypto::dtls::KeyingMaterial;
+
+    use super::*;
+
+    const PROFILES: [(SrtpProfile, ProtectionProfile); 3] = [
+        (
+            SrtpProfile::AES128_CM_SHA1_80,
+            ProtectionProfile::Aes128CmHmacSha1_80,
+        ),
+        (
+            SrtpProfile::AEAD_AES_128_GCM,
+            ProtectionProfile::AeadAes128Gcm,
+        ),
+        (
+            SrtpProfile::AEAD_AES_256_GCM,
+            ProtectionProfile::AeadAes256Gcm,
+        ),
+    ];
+
+    fn pair_of(profile: SrtpProfile, theirs: ProtectionProfile) -> (Sealer, Context) {
+        let (key, salt) = (theirs.key_len(), theirs.salt_len());
+        let material: Vec<u8> = (0..2 * (key + salt) as u8).collect();
+        let exported = Exported {
+            material: KeyingMaterial::new(&material),
+            profile,
+        };
+        let crypto = str0m::crypto::from_feature_flags();
+        let sealer = Sealer::new(&crypto, &exported).expect("keys");
+        let opener = Context::new(
+            &material[key..2 * key],
+            &material[2 * key + salt..],
+            theirs,
+            None,
+            None,
+            default_provider().expect("a provider").crypto(),
+        );
+        (sealer, opener.expect("the same keys"))
+    }
+
+    /// Returns one that encrypts, and another implementation that decrypts it.
+    pub(in crate::relay) fn pair() -> (Sealer, Context) {
+        pair_of(PROFILES[2].0, PROFILES[2].1)
+    }
+
+    /// RFC 3550 section 5.1: version 2, payload type 96.
+    fn header(number: u16, ssrc: u32) -> Vec<u8> {
+        let mut header = vec![0x80, 96];
+        header.extend(number.to_be_bytes());
+        header.extend([0, 0, 0, 9]);
+        header.extend(ssrc.to_be_bytes());
+        header
+    }
+
+    #[test]
+    fn another_implementation_reads_what_is_sent() {
+        for (ours, theirs) in PROFILES {
+            let (mut sealer, mut opener) = pair_of(ours, theirs);
+            // Over the end of 16 bits, which the receiver counts by itself.
+            for index in 65_530_u64..65_545 {
+                let mut packet = header(index as u16, 7);
+                let (plain, payload) = (packet.clone(), vec![index as u8; 100]);
+                assert!(sealer.seal_rtp(&mut packet, &payload, 7, index));
+                assert_eq!(packet.len(), plain.len() + 100 + sealer.rtp.tag());
+                let opened = opener.decrypt_rtp(&packet).expect("authentic");
+                assert_eq!(opened[..], [plain, payload].concat());
+                *packet.last_mut().expect("a tag") ^= 1;
+                assert!(opener.decrypt_rtp(&packet).is_err(), "{ours}");
+            }
+            let mut report = vec![0x80, 200, 0, 6];
+            report.extend(1..=24);
+            for _ in 0..3 {
+                let sealed = sealer.seal_rtcp(&report).expect("a report");
+                assert_ne!(sealed[8..28], report[8..], "encrypted");
+                assert_eq!(opener.decrypt_rtcp(&sealed).expect("authentic"), report);
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_packets_are_encrypted_alike() {
+        let (mut sealer, _) = pair();
+        let report = [[0x80, 201, 0, 1, 0, 0, 0, 1], [0; 8]].concat();
+        let (first, second) = (sealer.seal_rtcp(&report), sealer.seal_rtcp(&report));
+        assert_ne!(first, second);
+        // The other half of the numbers is str0m's.
+        let number = first.map(|sealed| sealed[sealed.len() - 4..].to_vec());
+        assert_eq!(number, Some(vec![0xc0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn the_keys_are_those_of_the_standard() {
+        // RFC 3711 appendix B.3.
+        let master = Master {
+            key: &0xe1f9_7a0d_3e01_8be0_d64f_a32c_06de_4139_u128.to_be_bytes(),
+            salt: [
+                0x0e, 0xc6, 0x75, 0xad, 0x49, 0x8a, 0xfe, 0xeb, 0xb6, 0x96, 0x0b, 0x3a, 0xab, 0xe6,
+            ],
+        };
+        let srtp = str0m::crypto::from_feature_flags().srtp_provider;
+        let key: [u8; 16] = master.derive(srtp, RTP.key);
+        assert_eq!(
+            u128::from_be_bytes(key),
+            0xc61e_7a93_744f_39ee_1073_4afe_3ff7_a087
+        );
+        let salt: [u8; 14] = master.derive(srtp, RTP.salt);
+        assert_eq!(salt[..4], [0x30, 0xcb, 0xbc, 0x08]);
+        let authentication: [u8; 20] = master.derive(srtp, RTP.authentication);
+        assert_eq!(authentication[..4], [0xce, 0xbe, 0x32, 0x1f]);
+        assert_eq!(authentication[16..], [0x6d, 0x38, 0xba, 0xa4]);
+    }
+
+    #[test]
+    fn keys_of_another_length_are_refused() {
+        let crypto = str0m::crypto::from_feature_flags();
+        for (profile, _) in PROFILES {
+            let material = KeyingMaterial::new(&[0; 40]);
+            assert!(Sealer::new(&crypto, &Exported { material, profile }).is_none());
+        }
+    }
+}

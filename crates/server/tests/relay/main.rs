@@ -91,6 +91,26 @@ async fn sound_and_pictures_reach_whoever_watches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_are_lost_are_sent_again() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    ann.publish(true, 1).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    bob.order(Order::Lose(10)).await;
+    bob.watch(&[1], SIZES[0]).await;
+    bob.wait("given pictures", |heard| heard.pictures(1).len() >= 200)
+        .await;
+
+    // The last ones may still be on their way.
+    let heard = bob.record();
+    let mut pictures = heard.pictures(1).to_vec();
+    pictures.sort_unstable_by_key(|packet| packet.sequence);
+    assert!(heard.dropped >= 20, "{} lost", heard.dropped);
+    assert!(without_gaps(&pictures[..180]), "all of them repaired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_late_joiner_sees_a_picture_at_once() {
     let (_server, address) = relay().await;
     let ann = Peer::connect(address, 1).await;

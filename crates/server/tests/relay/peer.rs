@@ -57,6 +57,8 @@ pub(crate) enum Order {
     },
     /// Lets through this many bits a second of what comes.
     Squeeze(u64),
+    /// Loses one in so many packets of pictures that come.
+    Lose(usize),
     /// Breaks the WebSocket and comes back.
     Resume,
     /// Opens a connection to the relay.
@@ -109,6 +111,8 @@ impl Peer {
             media: None,
             sending: (false, 0),
             squeeze: None,
+            lose: None,
+            arrived: 0,
             via: None,
             delayed: VecDeque::new(),
             free: now(),
@@ -205,6 +209,9 @@ struct Task {
     media: Option<Media>,
     sending: (bool, usize),
     squeeze: Option<u64>,
+    lose: Option<usize>,
+    /// How many packets of pictures came.
+    arrived: usize,
     via: Option<SocketAddr>,
     /// What is still on its way through the narrow link.
     delayed: VecDeque<(Instant, SocketAddr, Vec<u8>)>,
@@ -259,6 +266,7 @@ impl Task {
             Order::Send { sound, layers } => self.sending = (sound, layers),
             Order::GoVia(address) => self.via = Some(address),
             Order::Squeeze(rate) => self.squeeze = Some(rate),
+            Order::Lose(one_in) => self.lose = Some(one_in),
             Order::Raw(bytes) => {
                 let to = self
                     .heard()
@@ -320,6 +328,13 @@ impl Task {
         let now = now();
         if matches!(bytes[..], [128..=191, kind, ..] if !(192..=223).contains(&kind)) {
             self.heard().media += 1;
+        }
+        if matches!(bytes[..], [128..=191, kind, ..] if kind & 0x7f == TYPES.pictures) {
+            self.arrived += 1;
+            if (self.lose).is_some_and(|one_in| self.arrived.is_multiple_of(one_in)) {
+                self.heard().dropped += 1;
+                return;
+            }
         }
         let at = match self.squeeze {
             None => now,

@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) reports: HashMap<u32, usize>,
     /// Datagrams of RTP: sound and pictures, repairs, probes and padding.
     pub(crate) media: usize,
+    /// Packets of pictures that were lost on purpose.
+    pub(crate) dropped: usize,
 }
 
 impl Record {
