@@ -10,7 +10,8 @@
 //! ```
 //! In `ToRelay` and `ToDirect` both ways bring the same, and what comes twice is shown and heard once.
 //! They do so for a moment longer than the new way needs to flow: it begins with keyframes, and what it
-//! loses before it knows how to repair itself the old one has.
+//! loses before it knows how to repair itself the old one has. Where the relay brings pictures and then
+//! gives none for want of bandwidth, which it may at first not know enough of, the link goes on as well.
 //! Only in `Relay` the other side is told to send nothing straight to us.
 
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long both ways go on once the new one flows.
 const SETTLING: Duration = Duration::from_millis(800);
+/// A relay that gives no more pictures for this long has not the bandwidth while both ways go on.
+const WITHHELD: Duration = Duration::from_secs(6);
 /// A link that brings sound and no picture within this long has none to bring.
 const NO_PICTURE: Duration = Duration::from_secs(5);
 
@@ -62,6 +65,8 @@ pub(super) struct Carriage {
     /// What came on the way that is being gone over to.
     sound: bool,
     picture: bool,
+    /// Whether the relay gives no pictures of them for want of bandwidth.
+    withheld: bool,
     /// Since when all that is waited for has come.
     flows: Option<Instant>,
     /// When something is to be decided anew by time passing.
@@ -75,6 +80,7 @@ impl Carriage {
             since: now,
             sound: false,
             picture: false,
+            withheld: false,
             flows: None,
             due: None,
         }
@@ -105,6 +111,11 @@ impl Carriage {
         self.picture |= self.target() == Some(side);
     }
 
+    /// Learns whether the relay gives no pictures of them for want of bandwidth.
+    pub(super) fn handle_withheld(&mut self, withheld: bool) {
+        self.withheld = withheld;
+    }
+
     /// Returns when [`update`](Self::update) has something to do by time passing.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.due
@@ -122,11 +133,13 @@ impl Carriage {
             self.since = now;
             self.sound = false;
             self.picture = false;
+            // Nothing is given any more, and nothing withheld.
+            self.withheld &= next != Intake::Direct;
             self.flows = None;
             self.look(&outlook, now);
         }
         let settled = self.flows.map(|since| since + SETTLING);
-        let waits = [SILENCE, NO_PICTURE].map(|wait| self.since + wait);
+        let waits = [SILENCE, NO_PICTURE, WITHHELD].map(|wait| self.since + wait);
         let waits = waits.into_iter().chain(settled);
         self.due = waits.filter(|due| *due > now).min();
         self.due = self.due.filter(|_| self.target().is_some());
@@ -138,7 +151,8 @@ impl Carriage {
         let waited = now.saturating_duration_since(self.since);
         let sound = self.sound || !outlook.sound || waited >= SILENCE;
         let none = self.intake == Intake::ToDirect && waited >= NO_PICTURE;
-        let picture = self.picture || !outlook.picture || none;
+        let stopped = self.intake == Intake::ToRelay && self.withheld && waited < WITHHELD;
+        let picture = self.picture && !stopped || !outlook.picture || none;
         let flows = self.target().is_some() && sound && picture;
         self.flows = flows.then(|| self.flows.unwrap_or(now));
     }
@@ -246,6 +260,46 @@ mod tests {
             ..RELAY
         };
         assert!(carriage.update(&lost, now + NO_PICTURE * 10) && carriage.carried());
+    }
+
+    #[test]
+    fn a_relay_that_stops_to_bring_pictures_does_not_end_it_at_once_either() {
+        let now = clock::now();
+        let flowing = || {
+            let mut carriage = Carriage::new(now);
+            carriage.update(&RELAY, now);
+            carriage.handle_sound(Side::Relay);
+            carriage.handle_picture(Side::Relay);
+            carriage.update(&RELAY, now);
+            carriage.handle_withheld(true);
+            assert!(!carriage.update(&RELAY, now + SETTLING));
+            carriage
+        };
+        // They come again, and settle.
+        let mut carriage = flowing();
+        let again = now + SETTLING * 2;
+        carriage.handle_withheld(false);
+        assert!(!carriage.update(&RELAY, again));
+        assert!(carriage.update(&RELAY, again + SETTLING) && carriage.carried());
+        // Or both ways are too much.
+        let mut carriage = flowing();
+        assert_eq!(carriage.poll_timeout(), Some(now + SILENCE));
+        assert!(!carriage.update(&RELAY, now + NO_PICTURE));
+        assert_eq!(carriage.poll_timeout(), Some(now + WITHHELD));
+        assert!(!carriage.update(&RELAY, now + WITHHELD));
+        assert!(carriage.update(&RELAY, now + WITHHELD + SETTLING) && carriage.carried());
+        // What another relay withheld says nothing of the next one.
+        let mut carriage = flowing();
+        let gone = Outlook {
+            available: false,
+            ..MESH
+        };
+        assert!(carriage.update(&gone, now + SETTLING));
+        carriage.update(&RELAY, now + SETTLING);
+        carriage.handle_sound(Side::Relay);
+        carriage.handle_picture(Side::Relay);
+        carriage.update(&RELAY, now + SETTLING);
+        assert!(carriage.update(&RELAY, now + SETTLING * 2) && carriage.carried());
     }
 
     #[test]

@@ -202,10 +202,13 @@ impl Room {
                 let first = !std::mem::replace(&mut member.seen, true);
                 first.then_some(LinkNews::FirstVideoFrame { after })
             }
-            RelayedNews::PicturesPaused(true) => by_relay.then_some(LinkNews::PicturesPaused(
-                nonstop_wire::PauseReason::Bandwidth,
-            )),
-            RelayedNews::PicturesPaused(false) => by_relay.then_some(LinkNews::PicturesResumed),
+            RelayedNews::PicturesPaused(paused) => {
+                member.carriage.handle_withheld(paused);
+                by_relay.then_some(match paused {
+                    true => LinkNews::PicturesPaused(nonstop_wire::PauseReason::Bandwidth),
+                    false => LinkNews::PicturesResumed,
+                })
+            }
             RelayedNews::Stats(stats) => by_relay.then_some(LinkNews::Stats(stats)),
         };
         if let Some(news) = news {
