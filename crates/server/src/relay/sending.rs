@@ -1,15 +1,19 @@
 //! What is sent to one participant: streams of RTP, what of them is sent again, and what is reported of
 //! them. str0m has all of this as well, but looks at every stream of a connection for each packet.
 
+mod repair;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
 use nonstop_relay::Member;
 use nonstop_wire::{RelayExtensions, RelayPayloadTypes};
 
+use self::repair::Repair;
 use super::{
     downlink::Held,
     marking,
@@ -18,16 +22,6 @@ use super::{
     sealing::Sealer,
 };
 
-/// How long packets of pictures are kept to be sent again: longer than the longest round trip on
-/// which a picture that was repaired is still worth showing, and enough for four tries in 80 ms each.
-const REPAIR_AGE: Duration = Duration::from_millis(400);
-/// Most packets of a stream that are kept for that: 0.4 s of 6 Mb/s.
-const REPAIR_PACKETS: usize = 256;
-/// How much of a stream may be sent again: three tenths, which is more than the losses under which a
-/// call works. So many bytes are there at first, and at most.
-const REPAIR_TENTHS: usize = 3;
-const REPAIR_FIRST: usize = 10_000;
-const REPAIR_MOST: usize = 60_000;
 /// How long after a stream begins it is reported: with others that begin with it.
 const FIRST_REPORT: Duration = Duration::from_millis(20);
 /// How long until it is reported again, then twice as long each time, at most.
@@ -52,27 +46,6 @@ struct Stream {
     newest: Option<(u32, Instant)>,
     /// Pictures are sent again, sound never is.
     repair: Option<Repair>,
-}
-
-#[derive(Debug)]
-struct Repair {
-    ssrc: u32,
-    /// The number of the next packet under that one.
-    next: u64,
-    kept: VecDeque<Kept>,
-    /// How many bytes may be sent again.
-    allowed: usize,
-}
-
-/// A packet that was sent.
-#[derive(Debug)]
-struct Kept {
-    sent: Instant,
-    sequence: u64,
-    timestamp: u32,
-    marker: bool,
-    marking: Option<u32>,
-    payload: Arc<[u8]>,
 }
 
 /// See the module.
@@ -133,12 +106,7 @@ impl Sending {
                 packets: 0,
                 bytes: 0,
                 newest: None,
-                repair: repair.map(|ssrc| Repair {
-                    ssrc,
-                    next: 1,
-                    kept: VecDeque::new(),
-                    allowed: REPAIR_FIRST,
-                }),
+                repair: repair.map(Repair::new),
             }
         });
         stream.used = now;
@@ -167,10 +135,7 @@ impl Sending {
     pub(super) fn tidy(&mut self, now: Instant) {
         self.streams.retain(|_, stream| match &mut stream.repair {
             Some(repair) => {
-                repair.forget(now);
-                if repair.kept.is_empty() {
-                    repair.kept = VecDeque::new();
-                }
+                repair.tidy(now);
                 true
             }
             None => now.saturating_duration_since(stream.used) < SOUND_IDLE,
@@ -216,27 +181,18 @@ impl Sending {
         now: Instant,
     ) -> Option<&[u8]> {
         let repair = self.streams.get_mut(&ssrc)?.repair.as_mut()?;
-        repair.forget(now);
-        // Mostly it is one of the newest.
-        let mut kept = repair.kept.iter().rev();
-        let kept = kept.find(|kept| kept.sequence as u16 == missing)?;
-        repair.allowed = repair.allowed.checked_sub(kept.payload.len())?;
-        let index = repair.next;
-        repair.next += 1;
-        let mut payload = std::mem::take(&mut self.payload);
-        payload.clear();
-        // RFC 4588 section 4: the number that it had comes first.
-        payload.extend(missing.to_be_bytes());
-        payload.extend_from_slice(&kept.payload);
+        let again = repair.again(missing, &mut self.payload, now)?;
         let header = Header {
             payload_type: self.payload_types.repair,
-            marker: kept.marker,
-            number: index as u16,
-            timestamp: kept.timestamp,
-            ssrc: repair.ssrc,
+            marker: again.marker,
+            number: again.index as u16,
+            timestamp: again.timestamp,
+            ssrc: again.ssrc,
         };
-        let note = kept.marking.map(Note::Marking);
-        let sealed = self.seal(&header, note, number, index, &payload).is_some();
+        let payload = std::mem::take(&mut self.payload);
+        let note = again.marking.map(Note::Marking);
+        let sealed = self.seal(&header, note, number, again.index, &payload);
+        let sealed = sealed.is_some();
         self.payload = payload;
         sealed.then_some(&self.datagram)
     }
@@ -345,223 +301,4 @@ enum Note {
     /// RFC 6464.
     Level(u8),
     Marking(u32),
-}
-
-impl Repair {
-    /// Keeps a packet that is sent.
-    fn keep(&mut self, held: &Held, now: Instant) {
-        self.forget(now);
-        if self.kept.len() >= REPAIR_PACKETS {
-            self.kept.pop_front();
-        }
-        let more = held.payload.len() * REPAIR_TENTHS / 10;
-        self.allowed = (self.allowed + more).min(REPAIR_MOST);
-        self.kept.push_back(Kept {
-            sent: now,
-            sequence: held.sequence,
-            timestamp: held.timestamp,
-            marker: held.marker,
-            marking: held.marking,
-            payload: Arc::clone(&held.payload),
-        });
-    }
-
-    /// Forgets what is too old to be of use.
-    fn forget(&mut self, now: Instant) {
-        let old = |kept: &Kept| now.saturating_duration_since(kept.sent) > REPAIR_AGE;
-        while self.kept.front().is_some_and(old) {
-            self.kept.pop_front();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rtc::srtp::context::Context;
-
-    use super::*;
-    use crate::{clock, relay::sealing::tests::pair};
-
-    const ANN: Member = Member(1);
-    const BOB: Member = Member(2);
-    const SOUND: u32 = 11;
-    const PICTURES: u32 = 12;
-    const REPAIR: u32 = 13;
-    const AGE: Duration = Duration::from_millis(300);
-
-    fn sending(now: Instant) -> (Sending, Context) {
-        let types = RelayPayloadTypes {
-            sound: 111,
-            pictures: 96,
-            repair: 97,
-        };
-        let extensions = RelayExtensions {
-            audio_level: 5,
-            transport_cc: 6,
-            frame_marking: 7,
-        };
-        let (sealer, opener) = pair();
-        // 1.5 s after 1970.
-        let mut sending = Sending::new(types, extensions, (now, Duration::from_millis(1_500)));
-        sending.set_sealer(sealer);
-        sending.use_stream(ANN, SOUND, None, now);
-        sending.use_stream(BOB, PICTURES, Some(REPAIR), now);
-        (sending, opener)
-    }
-
-    fn held(ssrc: u32, sequence: u64, taken: Instant) -> Held {
-        Held {
-            ssrc,
-            sequence,
-            timestamp: 1_000,
-            marker: true,
-            taken,
-            level: Some(0x80 | 30),
-            marking: Some(u32::from_be_bytes([3, 0xd9, 0, 7])),
-            payload: vec![sequence as u8; 500].into(),
-        }
-    }
-
-    #[test]
-    fn packets_say_what_those_that_came_said() {
-        let now = clock::now();
-        let (mut sending, mut opener) = sending(now);
-        let sound = sending
-            .send(&held(SOUND, 3, now), 0x0102, now)
-            .expect("sound");
-        let opened = opener.decrypt_rtp(sound).expect("authentic");
-        assert_eq!(opened[..4], [0x90, 0x80 | 111, 0, 3]);
-        assert_eq!(
-            opened[12..24],
-            [0xbe, 0xde, 0, 2, 0x50, 0x80 | 30, 0x61, 1, 2, 0, 0, 0]
-        );
-        assert_eq!(opened[24..], [3; 500]);
-        let picture = sending.send(&held(PICTURES, 4, now), 0x0103, now);
-        let opened = opener
-            .decrypt_rtp(picture.expect("a picture"))
-            .expect("authentic");
-        assert_eq!(opened[..4], [0x90, 0x80 | 96, 0, 4]);
-        assert_eq!(
-            opened[12..24],
-            [0xbe, 0xde, 0, 2, 0x72, 0xd9, 0, 7, 0x61, 1, 3, 0]
-        );
-        // Nobody's.
-        assert!(sending.send(&held(99, 4, now), 0, now).is_none());
-        assert_eq!((sending.whose(SOUND), sending.whose(99)), (Some(ANN), None));
-        assert_eq!(sending.pictures().collect::<Vec<_>>(), [BOB]);
-        sending.forget(BOB);
-        assert!(sending.send(&held(PICTURES, 5, now), 0, now).is_none());
-    }
-
-    #[test]
-    fn pictures_are_sent_again_while_that_is_of_use() {
-        let now = clock::now();
-        let (mut sending, mut opener) = sending(now);
-        for sequence in 1..=20 {
-            sending
-                .send(&held(PICTURES, sequence, now), 0, now)
-                .expect("sent");
-        }
-        sending.send(&held(SOUND, 1, now), 0, now).expect("sent");
-        let again = sending.send_again(PICTURES, 5, 0x0104, now).expect("kept");
-        let opened = opener.decrypt_rtp(again).expect("authentic");
-        // RFC 4588: the first of its own stream, and the number that it had.
-        assert_eq!(opened[..4], [0x90, 0x80 | 97, 0, 1]);
-        assert_eq!(opened[8..12], REPAIR.to_be_bytes());
-        assert_eq!(opened[24..28], [0, 5, 5, 5]);
-        assert!(
-            sending.send_again(PICTURES, 77, 0, now).is_none(),
-            "never sent"
-        );
-        assert!(sending.send_again(SOUND, 1, 0, now).is_none(), "of no use");
-        // 10,000 bytes, and three tenths of what was sent.
-        let more = (0..100).filter(|_| sending.send_again(PICTURES, 5, 0, now).is_some());
-        assert_eq!(more.count(), 25);
-        let late = now + REPAIR_AGE + Duration::from_millis(1);
-        sending
-            .send(&held(PICTURES, 21, now), 0, late)
-            .expect("sent");
-        assert!(
-            sending.send_again(PICTURES, 20, 0, late).is_none(),
-            "too late"
-        );
-        let after = late + REPAIR_AGE + Duration::from_millis(1);
-        sending.tidy(after);
-        assert!(
-            sending.send(&held(PICTURES, 22, now), 0, after).is_some(),
-            "goes on"
-        );
-        assert!(sending.send(&held(SOUND, 2, now), 0, after).is_some());
-        sending.tidy(after + SOUND_IDLE);
-        assert!(
-            sending.send(&held(SOUND, 3, now), 0, after).is_none(),
-            "forgotten"
-        );
-    }
-
-    #[test]
-    fn reports_say_when_media_was_taken_and_end_with_it() {
-        let now = clock::now();
-        let (mut sending, mut opener) = sending(now);
-        let taken = now + Duration::from_millis(700);
-        assert!(sending.report(now + FIRST_REPORT / 2).is_empty());
-        let mut at = taken + AGE;
-        for sequence in 1..=2 {
-            sending
-                .send(&held(PICTURES, sequence, taken), 0, at)
-                .expect("sent");
-        }
-        let reports = sending.report(at);
-        assert_eq!(reports.len(), 1);
-        let report = opener.decrypt_rtcp(&reports[0]).expect("authentic");
-        let words = report
-            .chunks(4)
-            .map(|word| u32::from_be_bytes(word.try_into().expect("4")));
-        let words: Vec<_> = words.collect();
-        // One second later than the clock said, and 0.3 s at 90 kHz after the picture; of the sound
-        // nothing was sent.
-        assert_eq!(
-            words,
-            [
-                0x80c8_0006,
-                PICTURES,
-                2_208_988_802,
-                1 << 31,
-                1_000 + 27_000,
-                2,
-                1_000
-            ]
-        );
-        // Less and less often, and not while nothing is sent.
-        for wait in [250, 500, 1_000, 2_000, 2_000].map(Duration::from_millis) {
-            sending.use_stream(BOB, PICTURES, Some(REPAIR), at);
-            assert!(
-                sending
-                    .report(at + wait - Duration::from_millis(1))
-                    .is_empty()
-            );
-            at += wait;
-            assert_eq!(sending.report(at).len(), 1, "{wait:?}");
-        }
-        at += SLOWEST_REPORTS;
-        assert!(sending.report(at).is_empty());
-        assert_eq!(sending.poll_timeout(), None);
-        sending
-            .send(&held(PICTURES, 3, taken), 0, at)
-            .expect("sent");
-        assert_eq!(sending.poll_timeout(), Some(at + SLOWEST_REPORTS));
-    }
-
-    #[test]
-    fn nothing_is_sent_before_there_are_keys() {
-        let now = clock::now();
-        let (sending, _) = sending(now);
-        let mut sending = Sending {
-            sealer: None,
-            ..sending
-        };
-        assert!(sending.send(&held(SOUND, 1, now), 0, now).is_none());
-        assert!(sending.send_padding(9, 1, 100, 0).is_none());
-        assert!(sending.report(now + FIRST_REPORT).is_empty());
-    }
 }
