@@ -21,7 +21,7 @@ use crate::{
     ice::{Announcement, Reached},
     outbox::{Pending, outbox},
     reception::{Fact, Line, Reception},
-    relay::{Addresses, Said},
+    relay::Said,
     rooms::{self, ConnectionId, Grant, Join},
 };
 
@@ -36,8 +36,6 @@ pub(crate) struct House {
     pub(crate) config: Config,
     /// What participants are told of the server's own TURN server.
     pub(crate) announcement: Option<Announcement>,
-    /// Where participants reach the relay, if there is one.
-    pub(crate) relay: Option<Addresses>,
     pub(crate) reception: Reception,
     /// Cancelled when the server stops.
     pub(crate) stop: CancellationToken,
@@ -207,13 +205,12 @@ impl Seated<'_> {
         let connection = self.connection;
         let fact = match parse(received)? {
             Heard::Sign | Heard::Said(ClientMessage::Unknown) => return Ok(()),
-            Heard::Said(ClientMessage::RelayOpen(open)) => match &self.house.relay {
-                Some(relay) => {
-                    let addresses = relay.addresses(self.reached.address.ip());
-                    let said = Said::Open { open, addresses };
-                    Fact::Relaying { connection, said }
-                }
-                None => return Ok(()),
+            Heard::Said(ClientMessage::RelayOpen(open)) => Fact::Relaying {
+                connection,
+                said: Said::Open {
+                    open,
+                    reached: self.reached.address.ip(),
+                },
             },
             Heard::Said(ClientMessage::RelayClose { connection: number }) => Fact::Relaying {
                 connection,

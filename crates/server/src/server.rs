@@ -88,7 +88,7 @@ impl Server {
         let bound = listeners[..config.listen.len()].iter();
         let bound: Vec<_> = bound.map(|listener| listener.address()).collect();
         let relay = config.relay.as_ref();
-        let relay = relay.map(|relay| start_relay(relay, &bound, answers));
+        let relay = relay.map(|relay| start_relay(relay, &bound, &answers));
         let (relay, relay_ports) = relay.transpose()?.unzip();
         let turn = config.turn.clone().map(|mut turn| {
             turn.own_ports.extend(relay_ports.iter().flatten());
@@ -128,7 +128,6 @@ impl Server {
         let house = House {
             config,
             announcement,
-            relay: relay.as_ref().map(Relay::addresses),
             reception,
             stop: stop.clone(),
         };
@@ -213,14 +212,15 @@ fn start_turn(
 fn start_relay(
     config: &RelayConfig,
     listeners: &[SocketAddr],
-    answers: mpsc::Sender<relay::Answer>,
+    answers: &mpsc::Sender<relay::Answer>,
 ) -> Result<(Relay, Vec<u16>), StartError> {
     let sockets = relay::open_sockets(config, listeners);
     let sockets = sockets.map_err(|(address, cause)| StartError::Listen { address, cause })?;
     let port = |socket: &UdpSocket| socket.local_addr().map(|address| address.port());
-    let ports = sockets.iter().map(port).collect::<io::Result<Vec<_>>>();
+    let ports = sockets.iter().flatten().map(port);
+    let ports = ports.collect::<io::Result<Vec<_>>>();
     let ports = ports.map_err(StartError::Relay)?;
-    let relay = Relay::start(config.clone(), sockets, answers).map_err(StartError::Relay)?;
+    let relay = Relay::start(config, sockets, answers).map_err(StartError::Relay)?;
     Ok((relay, ports))
 }
 

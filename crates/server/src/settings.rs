@@ -283,6 +283,8 @@ mod tests {
     fn a_setting_that_cannot_be_meant_is_refused_in_words() {
         let misspelt = file("max_room = 7");
         let misspelt = misspelt.path().to_str().unwrap();
+        let threads = file("[relay]\nthreads = 0");
+        let threads = threads.path().to_str().unwrap();
         for (arguments, words) in [
             (vec!["--config", misspelt], "is not valid"),
             (vec!["--config", "/nowhere.toml"], "cannot read"),
@@ -295,6 +297,7 @@ mod tests {
             (vec!["--turn-relay-ip", "::1,::2"], "turn-relay-ip"),
             (vec!["--relay", "somewhere"], "relay has to be"),
             (vec!["--relay", "off,127.0.0.1:1"], "relay is off"),
+            (vec!["--config", threads], "relay.threads has to be"),
         ] {
             let error = parse(&arguments).into_config().unwrap_err();
             assert!(format!("{error:#}").contains(words), "{error:#}");
@@ -344,12 +347,23 @@ mod tests {
         assert_eq!(there.listen, ["127.0.0.1:7".parse().unwrap()]);
         assert_eq!(there.external, ["192.0.2.9".parse().unwrap()]);
 
-        let file = file("[relay]\nenabled = false\nlisten = ['0.0.0.0:9']\nmax_connections = 5");
+        let file = file(
+            "[relay]\nenabled = false\nlisten = ['0.0.0.0:9']\nmax_connections = 5\nthreads = 2",
+        );
         let path = file.path().to_str().unwrap();
         assert_eq!(relay(&["--config", path]), None);
         let there = relay(&["--config", path, "--relay", "127.0.0.1:7"]).unwrap();
         assert_eq!(there.listen, ["127.0.0.1:7".parse().unwrap()]);
-        assert_eq!(there.connections, 5);
+        assert_eq!((there.connections, there.threads), (5, 2));
+        let there = relay(&[
+            "--config",
+            path,
+            "--relay",
+            "[::]:7",
+            "--relay-threads",
+            "3",
+        ]);
+        assert_eq!(there.unwrap().threads, 3);
     }
 
     fn parse(arguments: &[&str]) -> Arguments {

@@ -12,7 +12,10 @@ pub struct RelayConfig {
     pub listen: Vec<SocketAddr>,
     /// The addresses by which it is reached from outside, behind one-to-one NAT.
     pub external: Vec<ExternalAddress>,
-    /// Most connections of participants.
+    /// How many threads relay, each some of the rooms; from 1 on. Each has ports of its own: those after
+    /// the ones of the thread before.
+    pub threads: u16,
+    /// Most connections of participants, on all threads.
     pub connections: usize,
     /// Bytes that a connection may send. What is beyond is dropped unread.
     pub bytes_per_connection: Rate,
@@ -23,6 +26,7 @@ impl Default for RelayConfig {
         Self {
             listen: Vec::new(),
             external: Vec::new(),
+            threads: 1,
             connections: 4096,
             // Three layers of pictures and sound are 4 Mb/s; a burst is keyframes of all of them.
             bytes_per_connection: Rate {

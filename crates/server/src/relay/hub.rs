@@ -11,9 +11,11 @@ use nonstop_wire::{ParticipantId, RoomName};
 use tracing::{debug, trace};
 
 use super::{
+    addresses::Addresses,
     agenda::Agenda,
     client::{Client, Ground, Happened},
     config::RelayConfig,
+    crowd::Crowd,
     outlet::{Exit, Outlet},
     signalling::Answer,
     stun,
@@ -73,6 +75,10 @@ pub(super) struct Dropped {
 /// All of it.
 pub(super) struct Hub {
     pub(super) config: RelayConfig,
+    /// Where participants reach it.
+    pub(super) addresses: Addresses,
+    /// How many connections there are, on other threads as well.
+    pub(super) crowd: Crowd,
     pub(super) ground: Ground,
     pub(super) clients: Slab<Client>,
     pub(super) halls: Slab<Hall>,
@@ -93,9 +99,17 @@ pub(super) struct Hub {
 
 impl Hub {
     /// Has no rooms yet.
-    pub(super) fn new(config: RelayConfig, ground: Ground, outlet: Outlet) -> Self {
+    pub(super) fn new(
+        config: RelayConfig,
+        addresses: Addresses,
+        crowd: Crowd,
+        ground: Ground,
+        outlet: Outlet,
+    ) -> Self {
         Self {
             config,
+            addresses,
+            crowd,
             ground,
             clients: Slab::default(),
             halls: Slab::default(),

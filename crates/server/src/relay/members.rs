@@ -24,7 +24,7 @@ impl Hub {
             Fact::Said {
                 room,
                 participant,
-                said: Said::Open { open, addresses },
+                said: Said::Open { open, reached },
             } => {
                 let connection = open.connection;
                 let newest = self.card(&room, participant).map(|(_, card)| card.member);
@@ -35,7 +35,7 @@ impl Hub {
                 let opened = self.open(&room, participant, &open, now);
                 let message = match opened {
                     Some(opened) => ServerMessage::RelayOpened(RelayOpened {
-                        addresses,
+                        addresses: self.addresses.addresses(reached),
                         ..opened
                     }),
                     None => ServerMessage::RelayClosed { connection },
@@ -84,7 +84,8 @@ impl Hub {
             let earlier = card.member;
             self.close(earlier, false, now);
         }
-        if self.clients.len() >= self.config.connections.min(MOST_PLACES) {
+        let full = self.crowd.total() >= self.config.connections;
+        if full || self.clients.len() >= MOST_PLACES {
             warn!("the relay has its most connections");
             return None;
         }

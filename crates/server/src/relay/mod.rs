@@ -12,13 +12,15 @@
 //! ```
 //!
 //! One thread owns the sockets, every connection and every room, with a runtime of its own: no lock
-//! stands between two packets. Only what something touched is looked at: a packet, a deadline, or a
+//! stands between two packets. Where there are several threads, each has rooms and sockets of its own; which
+//! is a room's follows from the room's name. Only what something touched is looked at: a packet, a deadline, or a
 //! fact. What is decided about a call is decided in `nonstop_relay`; here is how it travels.
 
 mod addresses;
 mod agenda;
 mod client;
 mod config;
+mod crowd;
 mod downlink;
 mod exporter;
 mod hub;
@@ -34,7 +36,6 @@ mod stun;
 mod thread;
 mod timeline;
 
-pub(crate) use addresses::Addresses;
 pub use config::RelayConfig;
 pub(crate) use signalling::{Answer, Fact, Said};
 pub(crate) use thread::{ANSWERS, Relay, RelayWay, open_sockets};

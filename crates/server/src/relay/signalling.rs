@@ -1,6 +1,6 @@
 //! What the reception tells the relay, and what the relay answers.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use nonstop_wire::{ParticipantId, Publish, RelayOpen, RoomName, ServerMessage, Watch};
 
@@ -25,14 +25,23 @@ pub(crate) enum Fact {
     },
 }
 
+impl Fact {
+    /// Returns which room it is about.
+    pub(crate) fn room(&self) -> &RoomName {
+        match self {
+            Self::Said { room, .. } | Self::Gone { room, .. } | Self::Back { room, .. } => room,
+        }
+    }
+}
+
 /// What participants say to the relay.
 #[derive(Debug)]
 pub(crate) enum Said {
     /// Opens a connection in place of an earlier one.
     Open {
         open: RelayOpen,
-        /// Where this participant finds the relay.
-        addresses: Vec<SocketAddr>,
+        /// Where this participant found the meeting server.
+        reached: IpAddr,
     },
     /// Closes a connection.
     Close { connection: u32 },

@@ -1,15 +1,13 @@
-//! The thread that passes media on: it owns the hub and every socket.
+//! The threads that pass media on: each owns a hub and its sockets.
 
 use std::{
     cell::RefCell,
     fmt,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -27,6 +25,7 @@ use super::{
     addresses::Addresses,
     client::Ground,
     config::RelayConfig,
+    crowd::Crowd,
     hub::Hub,
     outlet::{Exit, Outlet, RelaySocket},
     signalling::{Answer, Fact},
@@ -55,31 +54,35 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How often other ports are tried where the usual one is taken.
 const ATTEMPTS: usize = 16;
 
-/// The way to the thread.
+/// The way to the threads.
 #[derive(Debug, Clone)]
 pub(crate) struct RelayWay {
-    facts: mpsc::Sender<Fact>,
-    members: Arc<AtomicUsize>,
+    /// One for each.
+    facts: Vec<mpsc::Sender<Fact>>,
+    crowd: Crowd,
 }
 
 impl RelayWay {
-    /// Tells a fact, without waiting; false if too much waits already.
+    /// Tells a fact to the thread that has the room, without waiting; false if too much waits already.
     pub(crate) fn tell(&self, fact: Fact) -> bool {
-        self.facts.try_send(fact).is_ok()
+        let mut hasher = DefaultHasher::new();
+        fact.room().hash(&mut hasher);
+        let number = hasher.finish() as usize % self.facts.len().max(1);
+        let facts = self.facts.get(number);
+        facts.is_some_and(|facts| facts.try_send(fact).is_ok())
     }
 
     /// Returns how many connections there are.
     pub(crate) fn members(&self) -> usize {
-        self.members.load(Ordering::Relaxed)
+        self.crowd.total()
     }
 }
 
-/// The running thread; it ends when this is dropped.
+/// The running threads; they end when this is dropped.
 pub(crate) struct Relay {
     way: RelayWay,
-    addresses: Addresses,
     stop: CancellationToken,
-    stopped: oneshot::Receiver<()>,
+    stopped: Vec<oneshot::Receiver<()>>,
 }
 
 impl fmt::Debug for Relay {
@@ -88,11 +91,23 @@ impl fmt::Debug for Relay {
     }
 }
 
-/// Opens the sockets of a relay: where it is told to, or beside the meeting server's `listeners`.
+/// Opens the sockets of a relay, those of each thread: where it is told to, or beside the meeting
+/// server's `listeners`, and the other threads' on the ports after that.
 ///
 /// # Errors
 /// Returns the address that cannot be had.
 pub(crate) fn open_sockets(
+    config: &RelayConfig,
+    listeners: &[SocketAddr],
+) -> Result<Vec<Vec<UdpSocket>>, (SocketAddr, io::Error)> {
+    let threads = 0..config.threads.max(1);
+    threads
+        .map(|number| open_sockets_of(number, config, listeners))
+        .collect()
+}
+
+fn open_sockets_of(
+    number: u16,
     config: &RelayConfig,
     listeners: &[SocketAddr],
 ) -> Result<Vec<UdpSocket>, (SocketAddr, io::Error)> {
@@ -103,7 +118,12 @@ pub(crate) fn open_sockets(
         addresses.iter().map(open).collect::<Result<Vec<_>, _>>()
     };
     if !config.listen.is_empty() {
-        return open(&config.listen);
+        let after = |address: &SocketAddr| match address.port() {
+            0 => *address,
+            port => SocketAddr::new(address.ip(), port.saturating_add(number)),
+        };
+        let listen: Vec<_> = config.listen.iter().map(after).collect();
+        return open(&listen);
     }
     let mut ips: Vec<IpAddr> = Vec::new();
     for listener in listeners {
@@ -116,7 +136,7 @@ pub(crate) fn open_sockets(
     // to a firewall, and keeps the two apart.
     let usual = listeners
         .first()
-        .and_then(|first| first.port().checked_add(1));
+        .and_then(|first| first.port().checked_add(1)?.checked_add(number));
     let mut opened = open(&at(usual.unwrap_or(0)));
     for _ in 0..ATTEMPTS {
         match &opened {
@@ -131,61 +151,45 @@ pub(crate) fn open_sockets(
 }
 
 impl Relay {
-    /// Starts to pass media on through `sockets`, and to answer into `answers`.
+    /// Starts to pass media on through `sockets`, those of one thread after the other, and to answer
+    /// into `answers`.
     ///
     /// # Errors
-    /// Fails if the system gives no thread or random numbers.
+    /// Fails if the system gives no threads or random numbers.
     pub(crate) fn start(
-        config: RelayConfig,
-        sockets: Vec<UdpSocket>,
-        answers: mpsc::Sender<Answer>,
+        config: &RelayConfig,
+        sockets: Vec<Vec<UdpSocket>>,
+        answers: &mpsc::Sender<Answer>,
     ) -> io::Result<Self> {
-        let bound = sockets.iter().map(UdpSocket::local_addr);
-        let bound = bound.collect::<io::Result<Vec<_>>>()?;
         let outward = [
             outward(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
             outward(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
         ];
-        let outward = outward.into_iter().flatten().collect();
-        let addresses = Addresses::new(bound, outward, config.external.clone());
-        let ground = Ground::new().ok_or_else(|| io::Error::other("no certificate"))?;
-
-        let naps = Arc::new(Naps::new(NAP, clock::now()));
-        let resting = Arc::clone(&naps);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(move || resting.rest())
-            .build()?;
-        let (facts, told) = mpsc::channel(FACTS);
-        let members = Arc::new(AtomicUsize::new(0));
-        let way = RelayWay {
-            facts,
-            members: Arc::clone(&members),
-        };
+        let outward: Vec<_> = outward.into_iter().flatten().collect();
         let stop = CancellationToken::new();
-        let (ended, stopped) = oneshot::channel();
-        let stopping = stop.clone();
-        let serve = move || {
-            let local = LocalSet::new();
-            let served = local.block_on(&runtime, async {
-                let world = world(config, ground, sockets, naps, members)?;
-                // A task, for to wake what is waited for here takes a system call.
-                let _ = spawn_local(serve(world, told, answers, stopping)).await;
-                Ok::<_, io::Error>(())
-            });
-            if let Err(cause) = served {
-                warn!(%cause, "the relay ends");
-            }
-            // Sockets are closed with the tasks that read them.
-            drop((local, runtime));
-            let _ = ended.send(());
-        };
-        thread::Builder::new()
-            .name("relay".to_owned())
-            .spawn(serve)?;
+        let ends_early = stop.clone().drop_guard();
+        let crowds: Vec<_> = Crowd::of(sockets.len()).collect();
+        let (mut ways, mut stopped) = (Vec::new(), Vec::new());
+        for ((number, sockets), crowd) in sockets.into_iter().enumerate().zip(&crowds) {
+            let bound = sockets.iter().map(UdpSocket::local_addr);
+            let bound = bound.collect::<io::Result<Vec<_>>>()?;
+            let thread = Thread {
+                addresses: Addresses::new(bound, outward.clone(), config.external.clone()),
+                config: config.clone(),
+                sockets,
+                crowd: crowd.clone(),
+                answers: answers.clone(),
+                stop: stop.clone(),
+            };
+            let (facts, ended) = thread.start(number)?;
+            ways.push(facts);
+            stopped.push(ended);
+        }
+        ends_early.disarm();
+        let crowd = crowds.into_iter().next();
+        let crowd = crowd.ok_or_else(|| io::Error::other("no thread"))?;
         Ok(Self {
-            way,
-            addresses,
+            way: RelayWay { facts: ways, crowd },
             stop,
             stopped,
         })
@@ -196,21 +200,82 @@ impl Relay {
         self.way.clone()
     }
 
-    /// Returns where participants reach it.
-    pub(crate) fn addresses(&self) -> Addresses {
-        self.addresses.clone()
-    }
-
     /// Ends it, and waits until its sockets are closed.
     pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
-        let _ = (&mut self.stopped).await;
+        for stopped in &mut self.stopped {
+            let _ = stopped.await;
+        }
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// What a thread is given.
+struct Thread {
+    config: RelayConfig,
+    addresses: Addresses,
+    sockets: Vec<UdpSocket>,
+    crowd: Crowd,
+    answers: mpsc::Sender<Answer>,
+    stop: CancellationToken,
+}
+
+impl Thread {
+    /// Starts it, and returns the way to it and what tells when it has ended.
+    fn start(self, number: usize) -> io::Result<(mpsc::Sender<Fact>, oneshot::Receiver<()>)> {
+        let ground = Ground::new().ok_or_else(|| io::Error::other("no certificate"))?;
+        let naps = Arc::new(Naps::new(NAP, clock::now()));
+        let resting = Arc::clone(&naps);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || resting.rest())
+            .build()?;
+        let (facts, told) = mpsc::channel(FACTS);
+        let (ended, stopped) = oneshot::channel();
+        let serve = move || {
+            let local = LocalSet::new();
+            let (answers, stop) = (self.answers.clone(), self.stop.clone());
+            let served = local.block_on(&runtime, async {
+                let parts = self.parts(ground, naps)?;
+                // A task, for to wake what is waited for here takes a system call.
+                let _ = spawn_local(serve(parts, told, answers, stop)).await;
+                Ok::<_, io::Error>(())
+            });
+            if let Err(cause) = served {
+                warn!(%cause, "the relay ends");
+            }
+            // Sockets are closed with the tasks that read them.
+            drop((local, runtime));
+            let _ = ended.send(());
+        };
+        thread::Builder::new()
+            .name(format!("relay {number}"))
+            .spawn(serve)?;
+        Ok((facts, stopped))
+    }
+
+    fn parts(self, ground: Ground, naps: Arc<Naps>) -> io::Result<Parts> {
+        let sockets = self.sockets.into_iter().map(|socket| {
+            let state = UdpSocketState::new((&socket).into())?;
+            let address = socket.local_addr()?;
+            let socket = Datagrams::new(socket)?;
+            Ok(Rc::new(RelaySocket {
+                socket,
+                state,
+                address,
+            }))
+        });
+        let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+        let at: Vec<_> = sockets.iter().map(|socket| socket.address).collect();
+        debug!("relaying media of large calls on UDP {at:?}");
+        let outlet = Outlet::new(sockets.clone());
+        let hub = Hub::new(self.config, self.addresses, self.crowd, ground, outlet);
+        Ok(Parts { hub, sockets, naps })
     }
 }
 
@@ -225,8 +290,6 @@ struct World {
     /// Wakes it earlier.
     wake: Rc<Notify>,
     answers: mpsc::Sender<Answer>,
-    /// How many connections there are, for others to see.
-    members: Arc<AtomicUsize>,
 }
 
 type Shared = Rc<RefCell<World>>;
@@ -235,37 +298,6 @@ struct Parts {
     hub: Hub,
     sockets: Vec<Rc<RelaySocket>>,
     naps: Arc<Naps>,
-    members: Arc<AtomicUsize>,
-}
-
-fn world(
-    config: RelayConfig,
-    ground: Ground,
-    sockets: Vec<UdpSocket>,
-    naps: Arc<Naps>,
-    members: Arc<AtomicUsize>,
-) -> io::Result<Parts> {
-    let sockets = sockets.into_iter().map(|socket| {
-        let state = UdpSocketState::new((&socket).into())?;
-        let address = socket.local_addr()?;
-        let socket = Datagrams::new(socket)?;
-        Ok(Rc::new(RelaySocket {
-            socket,
-            state,
-            address,
-        }))
-    });
-    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
-    let at: Vec<_> = sockets.iter().map(|socket| socket.address).collect();
-    debug!("relaying media of large calls on UDP {at:?}");
-    let outlet = Outlet::new(sockets.clone());
-    let hub = Hub::new(config, ground, outlet);
-    Ok(Parts {
-        hub,
-        sockets,
-        naps,
-        members,
-    })
 }
 
 /// Serves until told to stop.
@@ -283,7 +315,6 @@ async fn serve(
         armed: None,
         wake: Rc::clone(&wake),
         answers: answers.clone(),
-        members: parts.members,
     }));
     let mut tasks = JoinSet::new();
     for (number, socket) in (0..).zip(parts.sockets) {
@@ -372,8 +403,7 @@ impl World {
                 break;
             }
         }
-        let members = self.hub.clients.len();
-        self.members.store(members, Ordering::Relaxed);
+        self.hub.crowd.set(self.hub.clients.len());
     }
 
     /// Returns until when to sleep, and whether answers wait.

@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 use super::either;
 
+/// Most threads: more than computers have cores.
+const MOST_THREADS: i64 = 256;
 /// What turns the relay off, in place of an address.
 const OFF: &str = "off";
 
@@ -32,6 +34,15 @@ pub(crate) struct RelayArguments {
         value_delimiter = ','
     )]
     relay_external_ip: Vec<ExternalAddress>,
+    /// How many threads relay, each some of the meetings; each further one has the port after
+    /// [default: 1]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "NONSTOP_SERVER_RELAY_THREADS",
+        value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS)
+    )]
+    relay_threads: Option<u16>,
     /// Most participants with a connection to the relay [default: 4096]
     #[arg(long, value_name = "N", env = "NONSTOP_SERVER_RELAY_MAX_CONNECTIONS")]
     relay_max_connections: Option<usize>,
@@ -44,6 +55,7 @@ pub(crate) struct RelayFile {
     enabled: Option<bool>,
     listen: Vec<SocketAddr>,
     external_ip: Vec<String>,
+    threads: Option<u16>,
     max_connections: Option<usize>,
 }
 
@@ -73,11 +85,15 @@ impl RelayArguments {
         let named = named
             .collect::<Result<_, _>>()
             .context("relay.external_ip")?;
+        if (file.threads).is_some_and(|threads| !(1..=MOST_THREADS).contains(&threads.into())) {
+            bail!("relay.threads has to be from 1 to {MOST_THREADS}");
+        }
         let usual = RelayConfig::default();
         let connections = self.relay_max_connections.or(file.max_connections);
         Ok(Some(RelayConfig {
             listen: either(listen, file.listen),
             external: either(either(self.relay_external_ip, named), external),
+            threads: self.relay_threads.or(file.threads).unwrap_or(usual.threads),
             connections: connections.unwrap_or(usual.connections),
             ..usual
         }))

@@ -91,6 +91,46 @@ async fn sound_and_pictures_reach_whoever_watches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rooms_share_threads_and_each_has_a_port_of_its_own() {
+    let (_server, address) = serve(Config {
+        relay: Some(RelayConfig {
+            threads: 2,
+            connections: 12,
+            ..RelayConfig::default()
+        }),
+        ..Config::default()
+    })
+    .await;
+    let mut rooms = Vec::new();
+    for name in ["attic", "barn", "cellar", "den", "eaves", "foyer"] {
+        let ann = Peer::connect_in(name, address, 1).await;
+        let bob = Peer::connect_in(name, address, 2).await;
+        ann.publish(true, 1).await;
+        bob.wait("told", |heard| heard.published(1).is_some()).await;
+        bob.watch(&[1], SIZES[0]).await;
+        rooms.push((ann, bob));
+    }
+    let mut ports = std::collections::HashSet::new();
+    for (ann, bob) in &rooms {
+        bob.wait("given pictures", |heard| heard.pictures(1).len() >= 20)
+            .await;
+        let port = |peer: &Peer| peer.record().opened.as_ref().unwrap().addresses[0].port();
+        assert_eq!(port(ann), port(bob));
+        ports.insert(port(ann));
+    }
+    assert_eq!(ports.len(), 2);
+
+    // As many as there may be are there, on both threads together.
+    let late = Peer::join(address, 3).await;
+    late.order(Order::Open { connection: 1 }).await;
+    late.wait("refused", |heard| {
+        let refused = ServerMessage::RelayClosed { connection: 1 };
+        heard.messages.contains(&refused)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pictures_that_are_lost_are_sent_again() {
     let (_server, address) = relay().await;
     let ann = Peer::connect(address, 1).await;

@@ -87,7 +87,12 @@ pub(crate) struct Peer {
 impl Peer {
     /// Joins and opens a connection.
     pub(crate) async fn connect(server: SocketAddr, id: u64) -> Self {
-        let peer = Self::join(server, id).await;
+        Self::connect_in("hall", server, id).await
+    }
+
+    /// The same in a room of that name.
+    pub(crate) async fn connect_in(room: &str, server: SocketAddr, id: u64) -> Self {
+        let peer = Self::join_in(room, server, id).await;
         peer.order(Order::Open { connection: 1 }).await;
         peer.wait("connected", |record| record.connected).await;
         peer
@@ -95,7 +100,11 @@ impl Peer {
 
     /// Joins.
     pub(crate) async fn join(server: SocketAddr, id: u64) -> Self {
-        let (client, welcome) = Client::join(server, "hall", id).await;
+        Self::join_in("hall", server, id).await
+    }
+
+    async fn join_in(room: &str, server: SocketAddr, id: u64) -> Self {
+        let (client, welcome) = Client::join(server, room, id).await;
         let record = Arc::new(Mutex::new(Record {
             welcome: Some(welcome),
             ..Record::default()
@@ -104,6 +113,7 @@ impl Peer {
         let udp = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let task = Task {
             id,
+            room: room.to_owned(),
             server,
             client,
             udp: Arc::clone(&udp),
@@ -202,6 +212,7 @@ impl SpawnTask for tokio::task::JoinSet<()> {
 
 struct Task {
     id: u64,
+    room: String,
     server: SocketAddr,
     client: Client,
     udp: Arc<UdpSocket>,
@@ -293,7 +304,7 @@ impl Task {
                     .as_ref()
                     .map(|welcome| welcome.resume.clone());
                 self.client = Client::connect(self.server).await;
-                let welcome = self.client.enter(join("hall", self.id, resume)).await;
+                let welcome = self.client.enter(join(&self.room, self.id, resume)).await;
                 self.heard().messages.clear();
                 self.heard().welcome = Some(welcome);
             }
