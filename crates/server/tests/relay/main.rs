@@ -91,6 +91,26 @@ async fn sound_and_pictures_reach_whoever_watches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_survives_the_loss_of_any_of_its_datagrams() {
+    let (_server, address) = relay().await;
+    let mut peers = Vec::new();
+    for (id, number) in (1..).zip(1..=6) {
+        for (id, lost) in [(id, (Some(number), None)), (id + 100, (None, Some(number)))] {
+            let peer = Peer::join(address, id).await;
+            peer.order(Order::LoseOfHandshake(lost.0, lost.1)).await;
+            peer.order(Order::Open { connection: 1 }).await;
+            peers.push((lost, peer));
+        }
+    }
+    let began = now();
+    for (lost, peer) in &peers {
+        let what = format!("connected without {lost:?}");
+        peer.wait(&what, |heard| heard.connected).await;
+        println!("{lost:?}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rooms_share_threads_and_each_has_a_port_of_its_own() {
     let (_server, address) = serve(Config {
         relay: Some(RelayConfig {

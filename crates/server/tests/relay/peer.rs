@@ -61,6 +61,8 @@ pub(crate) enum Order {
     Lose(usize),
     /// Breaks the WebSocket and comes back.
     Resume,
+    /// Loses one datagram of the handshake (DTLS): the one of this number that comes, or that leaves.
+    LoseOfHandshake(Option<usize>, Option<usize>),
     /// Opens a connection to the relay.
     Open {
         connection: u32,
@@ -123,6 +125,7 @@ impl Peer {
             squeeze: None,
             lose: None,
             arrived: 0,
+            handshake: Handshake::default(),
             via: None,
             delayed: VecDeque::new(),
             free: now(),
@@ -223,10 +226,29 @@ struct Task {
     lose: Option<usize>,
     /// How many packets of pictures came.
     arrived: usize,
+    handshake: Handshake,
     via: Option<SocketAddr>,
     /// What is still on its way through the narrow link.
     delayed: VecDeque<(Instant, SocketAddr, Vec<u8>)>,
     free: Instant,
+}
+
+/// Counts datagrams of a handshake each way, and says which is lost.
+#[derive(Debug, Default)]
+struct Handshake {
+    lost: [Option<usize>; 2],
+    seen: [usize; 2],
+}
+
+impl Handshake {
+    fn loses(&mut self, way: usize, datagram: &[u8]) -> bool {
+        // RFC 7983 section 7.
+        if !matches!(datagram, [20..=63, ..]) {
+            return false;
+        }
+        self.seen[way] += 1;
+        self.lost[way] == Some(self.seen[way])
+    }
 }
 
 struct Media {
@@ -277,6 +299,7 @@ impl Task {
             Order::Send { sound, layers } => self.sending = (sound, layers),
             Order::GoVia(address) => self.via = Some(address),
             Order::Squeeze(rate) => self.squeeze = Some(rate),
+            Order::LoseOfHandshake(comes, leaves) => self.handshake.lost = [comes, leaves],
             Order::Lose(one_in) => self.lose = Some(one_in),
             Order::Raw(bytes) => {
                 let to = self
@@ -337,6 +360,9 @@ impl Task {
 
     fn arrive(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         let now = now();
+        if self.handshake.loses(0, &bytes) {
+            return;
+        }
         if matches!(bytes[..], [128..=191, kind, ..] if !(192..=223).contains(&kind)) {
             self.heard().media += 1;
         }
@@ -375,11 +401,15 @@ impl Task {
             };
             if let Ok(receive) = Receive::new(Protocol::Udp, from, own, &bytes) {
                 let _ = media.rtc.handle_input(Input::Receive(now, receive));
-                media.drain(&self.udp, &self.record, now).await;
+                media
+                    .drain(&self.udp, &mut self.handshake, &self.record, now)
+                    .await;
             }
         }
         let _ = media.rtc.handle_input(Input::Timeout(now));
-        media.drain(&self.udp, &self.record, now).await;
+        media
+            .drain(&self.udp, &mut self.handshake, &self.record, now)
+            .await;
     }
 
     fn send_media(&mut self) {
@@ -582,7 +612,13 @@ impl Media {
         }
     }
 
-    async fn drain(&mut self, udp: &UdpSocket, record: &Mutex<Record>, now: Instant) {
+    async fn drain(
+        &mut self,
+        udp: &UdpSocket,
+        handshake: &mut Handshake,
+        record: &Mutex<Record>,
+        now: Instant,
+    ) {
         loop {
             match self
                 .rtc
@@ -593,6 +629,7 @@ impl Media {
                     self.due = due;
                     return;
                 }
+                Output::Transmit(transmit) if handshake.loses(1, &transmit.contents) => {}
                 Output::Transmit(transmit) => {
                     let _ = udp.send_to(&transmit.contents, transmit.destination).await;
                 }
