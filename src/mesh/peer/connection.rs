@@ -68,7 +68,7 @@ pub(super) async fn build(
         true => paths.wire_to_house(tell),
         false => paths.wire(tell),
     };
-    let gate = Arc::new(Gate::new(wire, events.clone()));
+    let gate = Gate::new(wire, events.clone());
     let builder = PeerConnectionBuilder::new()
         .with_configuration(RTCConfigurationBuilder::new().build())
         .with_media_engine(media)

@@ -14,6 +14,7 @@ mod codecs;
 mod connection;
 mod description;
 mod feedback;
+mod flight;
 mod flow;
 pub(crate) mod negotiation;
 mod padding;

@@ -18,20 +18,23 @@ use std::{
     io::{self, IoSliceMut},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use nonstop_ice::{Credentials, StandIn, is_stun};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
     TokioRuntime, Transmit,
 };
 
-use super::{PeerEvent, codecs};
-use crate::mesh::paths::{Class, Wire};
+use super::{PeerEvent, codecs, flight::Flight};
+use crate::{
+    clock,
+    mesh::paths::{Class, Wire},
+};
 
 /// Where webrtc-rs believes the other side to be. No packet goes there.
 pub(super) const OTHER_SIDE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
@@ -39,11 +42,18 @@ pub(super) const OTHER_SIDE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4A
 /// An address that is not the other side's, for one check.
 const ELSEWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 10));
 
+/// How often is looked whether DTLS has to be helped, until its handshake is over.
+const HELP: Duration = Duration::from_millis(50);
+
 /// The connection's way out, and the stand-in that keeps webrtc-rs's ICE content.
 pub(super) struct Gate {
     pub(super) wire: Wire,
     events: mpsc::Sender<PeerEvent>,
     stand_in: Mutex<Answers>,
+    flight: Mutex<Flight>,
+    /// What repeats it.
+    helper: Mutex<JoinSet<()>>,
+    itself: Weak<Self>,
 }
 
 thread_local! {
@@ -69,12 +79,15 @@ impl Answers {
 }
 
 impl Gate {
-    pub(super) fn new(wire: Wire, events: mpsc::Sender<PeerEvent>) -> Self {
-        Self {
+    pub(super) fn new(wire: Wire, events: mpsc::Sender<PeerEvent>) -> Arc<Self> {
+        Arc::new_cyclic(|itself| Self {
             wire,
             events,
             stand_in: Mutex::default(),
-        }
+            flight: Mutex::default(),
+            helper: Mutex::default(),
+            itself: Weak::clone(itself),
+        })
     }
 
     /// Lets a stand-in with the credentials `own` answer webrtc-rs, whose own are `theirs`.
@@ -106,8 +119,20 @@ impl Gate {
         self.wire.open();
     }
 
-    fn answers(&self) -> std::sync::MutexGuard<'_, Answers> {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
         self.stand_in.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flight(&self) -> MutexGuard<'_, Flight> {
+        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, packet: &[u8]) {
+        if self.flight().handle_sent(packet, clock::now()) {
+            let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
+            helper.spawn(help(Weak::clone(&self.itself)));
+        }
+        self.wire.send(packet, class(packet));
     }
 
     fn handle_check(&self, packet: &[u8], from: SocketAddr) {
@@ -119,6 +144,22 @@ impl Gate {
         answers.say(said, OTHER_SIDE);
         drop(answers);
         self.wire.wake();
+    }
+}
+
+/// Sends again what DTLS sent, until its handshake is over.
+async fn help(gate: Weak<Gate>) {
+    loop {
+        sleep(HELP).await;
+        let Some(gate) = gate.upgrade() else {
+            return;
+        };
+        let Some(again) = gate.flight().poll(clock::now()) else {
+            return;
+        };
+        for datagram in again {
+            gate.wire.send(&datagram, Class::Control);
+        }
     }
 }
 
@@ -167,7 +208,7 @@ impl Runtime for OurRuntime {
     }
 
     fn now(&self) -> Instant {
-        ARRIVED.take().unwrap_or_else(crate::clock::now)
+        ARRIVED.take().unwrap_or_else(clock::now)
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
@@ -211,7 +252,7 @@ impl AsyncUdpSocket for WireSocket {
                 // Full means that the link has worse to hear of already.
                 let _ = self.gate.events.try_send(PeerEvent::CertificateRefused);
             }
-            self.gate.wire.send(packet, class(packet));
+            self.gate.send(packet);
         }
         Poll::Ready(Ok(packet.len()))
     }
@@ -234,6 +275,7 @@ impl AsyncUdpSocket for WireSocket {
         let Poll::Ready((packet, arrived)) = self.gate.wire.poll_receive(cx, said) else {
             return Poll::Pending;
         };
+        self.gate.flight().handle_received(&packet);
         ARRIVED.set(Some(arrived));
         let length = packet.len().min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..length), packet.get(..length)) {

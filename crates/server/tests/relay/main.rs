@@ -3,6 +3,7 @@
 mod abuse;
 #[path = "../client/mod.rs"]
 mod client;
+mod handshake;
 mod peer;
 #[allow(dead_code, reason = "the tests of TURN use the rest")]
 #[path = "../turn/program.rs"]

@@ -26,6 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     client::{Client, PATIENCE, id, join},
+    handshake::Handshake,
     record::{Packet, Record},
 };
 
@@ -231,24 +232,6 @@ struct Task {
     /// What is still on its way through the narrow link.
     delayed: VecDeque<(Instant, SocketAddr, Vec<u8>)>,
     free: Instant,
-}
-
-/// Counts datagrams of a handshake each way, and says which is lost.
-#[derive(Debug, Default)]
-struct Handshake {
-    lost: [Option<usize>; 2],
-    seen: [usize; 2],
-}
-
-impl Handshake {
-    fn loses(&mut self, way: usize, datagram: &[u8]) -> bool {
-        // RFC 7983 section 7.
-        if !matches!(datagram, [20..=63, ..]) {
-            return false;
-        }
-        self.seen[way] += 1;
-        self.lost[way] == Some(self.seen[way])
-    }
 }
 
 struct Media {

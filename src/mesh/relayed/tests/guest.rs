@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use nonstop_wire::{ParticipantId, Token};
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use nonstop_wire::{ParticipantId, ServerMessage, Token};
+use tokio::{net::UdpSocket, sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{PATIENCE, Relayed, RelayedConfig, RelayedEvent, Take, UplinkStats};
 use crate::{
@@ -51,6 +51,16 @@ pub(super) struct Guest {
 
 impl Guest {
     pub(super) fn join(id: u64, server: SocketAddr, path: PathPolicy) -> Self {
+        Self::join_past(id, server, path, None)
+    }
+
+    /// The same, on a way to the relay that loses something.
+    pub(super) fn join_past(
+        id: u64,
+        server: SocketAddr,
+        path: PathPolicy,
+        loss: Option<Loss>,
+    ) -> Self {
         let me = ParticipantId::from_bits(id);
         let camera = Capture::start(VideoSource::TestCard, Size::new(1280, 720), 15);
         let audio = Audio::start(AudioConfig {
@@ -85,7 +95,14 @@ impl Guest {
         };
         let (told, rest) = mpsc::channel(256);
         let mut carrier = JoinSet::new();
-        let carried = carry(seat, Arc::clone(&relayed), paths.clone(), events, told);
+        let carried = carry(
+            seat,
+            Arc::clone(&relayed),
+            paths.clone(),
+            events,
+            told,
+            loss,
+        );
         carrier.spawn(carried);
         Self {
             id: me,
@@ -167,7 +184,9 @@ async fn carry(
     paths: Paths,
     mut events: mpsc::Receiver<RelayedEvent>,
     told: mpsc::Sender<RelayedEvent>,
+    loss: Option<Loss>,
 ) {
+    let mut detours = JoinSet::new();
     let mut signalling = Signalling::start(seat, Patience::default());
     loop {
         tokio::select! {
@@ -177,7 +196,13 @@ async fn carry(
                     paths.set_servers(welcome.ice_servers.clone());
                     relayed.server_back(welcome.resumed);
                 }
-                Some(News::Received(message)) => {
+                Some(News::Received(mut message)) => {
+                    if let (ServerMessage::RelayOpened(opened), Some(loss)) = (&mut message, loss) {
+                        let detour = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
+                        let there = detour.local_addr().expect("it is bound");
+                        let relay = std::mem::replace(&mut opened.addresses, vec![there]);
+                        detours.spawn(lose(detour, relay[0], loss));
+                    }
                     relayed.handle(message);
                 }
                 Some(_) => {}
@@ -194,6 +219,40 @@ async fn carry(
                 }
                 None => return,
             },
+        }
+    }
+}
+
+/// Which datagram of a handshake (DTLS) is lost: of those to the relay, and of those from it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loss(pub(super) Option<usize>, pub(super) Option<usize>);
+
+/// Stands between a participant and the relay.
+async fn lose(outside: UdpSocket, relay: SocketAddr, Loss(to, from): Loss) {
+    let inside = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
+    inside.connect(relay).await.expect("loopback");
+    let (mut sent, mut came) = ([0; 2_000], [0; 2_000]);
+    let (mut participant, mut seen) = (None, [0, 0]);
+    let mut passes = |way: usize, datagram: &[u8], lost: Option<usize>| {
+        // RFC 7983 section 7.
+        seen[way] += usize::from(matches!(datagram, [20..=63, ..]));
+        !matches!(datagram, [20..=63, ..]) || lost != Some(seen[way])
+    };
+    loop {
+        tokio::select! {
+            Ok((length, address)) = outside.recv_from(&mut sent) => {
+                participant = Some(address);
+                if passes(0, &sent[..length], to) {
+                    let _ = inside.send(&sent[..length]).await;
+                }
+            }
+            Ok(length) = inside.recv(&mut came) => {
+                if let Some(participant) = participant
+                    && passes(1, &came[..length], from)
+                {
+                    let _ = outside.send_to(&came[..length], participant).await;
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod guest;
 use nonstop_server::{Config, RelayConfig, Server, TurnConfig};
 use tokio::time::{sleep, timeout};
 
-use self::guest::Guest;
+use self::guest::{Guest, Loss};
 use super::*;
 use crate::{clock, mesh::PathPolicy};
 
@@ -121,6 +121,34 @@ async fn a_relay_that_was_restarted_is_used_again() {
     println!("up after {up:?}, seen and heard after {back:?}");
     assert!(back < Duration::from_secs(5), "{up:?}, {back:?}");
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_survives_the_loss_of_any_of_its_datagrams() {
+    let server = server("127.0.0.1:0").await;
+    let address = server.addresses()[0];
+    let losses = (1..=6).flat_map(|n| [Loss(Some(n), None), Loss(None, Some(n))]);
+    let began = clock::now();
+    let mut guests: Vec<_> = (1..)
+        .zip(losses)
+        .map(|(id, loss)| {
+            let guest = Guest::join_past(id, address, PathPolicy::Auto, Some(loss));
+            (loss, guest)
+        })
+        .collect();
+    while !guests.is_empty() {
+        // What is not repeated in time is begun anew after 12 s.
+        assert!(began.elapsed() < Duration::from_secs(11), "never up");
+        sleep(Duration::from_millis(10)).await;
+        guests.retain_mut(|(loss, guest)| {
+            guest.drain();
+            if guest.seen.up > 0 {
+                println!("{loss:?}: up after {:?}", began.elapsed());
+            }
+            guest.seen.up == 0
+        });
+    }
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
