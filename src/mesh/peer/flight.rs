@@ -44,7 +44,7 @@ pub(super) struct Flight {
 impl Flight {
     /// Takes in a datagram that leaves. Returns whether it is the first of a handshake.
     pub(super) fn handle_sent(&mut self, datagram: &[u8], now: Instant) -> bool {
-        if self.over || !matches!(datagram, [CHANGE_CIPHER_SPEC | HANDSHAKE, ..]) {
+        if self.over || !is_handshake(datagram) {
             return false;
         }
         let first = self.began.is_none();
@@ -69,7 +69,7 @@ impl Flight {
         match datagram {
             // The server's last flight.
             [CHANGE_CIPHER_SPEC, ..] if self.client => self.end(),
-            [CHANGE_CIPHER_SPEC | HANDSHAKE, ..] => self.answered = true,
+            _ if is_handshake(datagram) => self.answered = true,
             // Protected media.
             [128..=191, ..] => self.end(),
             _ => {}
@@ -96,6 +96,11 @@ impl Flight {
         self.over = true;
         self.datagrams = Vec::new();
     }
+}
+
+/// Tells whether a datagram is part of a handshake.
+pub(super) fn is_handshake(datagram: &[u8]) -> bool {
+    matches!(datagram, [CHANGE_CIPHER_SPEC | HANDSHAKE, ..])
 }
 
 #[cfg(test)]

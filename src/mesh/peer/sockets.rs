@@ -18,7 +18,10 @@ use std::{
     io::{self, IoSliceMut},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -30,7 +33,10 @@ use webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
-use super::{PeerEvent, codecs, flight::Flight};
+use super::{
+    PeerEvent, codecs,
+    flight::{Flight, is_handshake},
+};
 use crate::{
     clock,
     mesh::paths::{Class, Wire},
@@ -51,6 +57,8 @@ pub(super) struct Gate {
     events: mpsc::Sender<PeerEvent>,
     stand_in: Mutex<Answers>,
     flight: Mutex<Flight>,
+    /// Whether it is looked after: media need not ask once it is over.
+    helped: AtomicBool,
     /// What repeats it.
     helper: Mutex<JoinSet<()>>,
     itself: Weak<Self>,
@@ -85,6 +93,7 @@ impl Gate {
             events,
             stand_in: Mutex::default(),
             flight: Mutex::default(),
+            helped: AtomicBool::new(false),
             helper: Mutex::default(),
             itself: Weak::clone(itself),
         })
@@ -128,7 +137,8 @@ impl Gate {
     }
 
     fn send(&self, packet: &[u8]) {
-        if self.flight().handle_sent(packet, clock::now()) {
+        if is_handshake(packet) && self.flight().handle_sent(packet, clock::now()) {
+            self.helped.store(true, Ordering::Relaxed);
             let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
             helper.spawn(help(Weak::clone(&self.itself)));
         }
@@ -155,6 +165,7 @@ async fn help(gate: Weak<Gate>) {
             return;
         };
         let Some(again) = gate.flight().poll(clock::now()) else {
+            gate.helped.store(false, Ordering::Relaxed);
             return;
         };
         for datagram in again {
@@ -275,7 +286,9 @@ impl AsyncUdpSocket for WireSocket {
         let Poll::Ready((packet, arrived)) = self.gate.wire.poll_receive(cx, said) else {
             return Poll::Pending;
         };
-        self.gate.flight().handle_received(&packet);
+        if self.gate.helped.load(Ordering::Relaxed) {
+            self.gate.flight().handle_received(&packet);
+        }
         ARRIVED.set(Some(arrived));
         let length = packet.len().min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..length), packet.get(..length)) {
