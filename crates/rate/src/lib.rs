@@ -1,4 +1,5 @@
-//! Per-link congestion control: feedback in, [`Bitrate`] out; and the order in which packets leave.
+//! Per-link congestion control: feedback in, [`Bitrate`] out; the order in which packets leave, and what
+//! of them is asked for again.
 //!
 //! No clock, no socket, no task: time is always an argument, so that everything here runs in
 //! seeded simulated time.
@@ -32,6 +33,7 @@ mod pacer;
 mod probing;
 mod queue;
 mod reference;
+mod repair;
 mod trendline;
 mod units;
 
@@ -42,4 +44,5 @@ pub use feedback::{PacketResult, Plan, Probe, ProbeId};
 pub use history::History;
 pub use pacer::{Class, Departure, MOST_PADDING, MOST_WAIT, Pacer};
 pub use reference::ReferenceTime;
+pub use repair::{Requests, SAME_ROW, copies};
 pub use units::{Bitrate, DataSize};

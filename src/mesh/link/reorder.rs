@@ -12,19 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nonstop_rate::Requests;
+
 /// How many packets may wait for a missing one; more, and the wait is over. 2 s at 3 Mb/s.
 const MOST_WAITING: usize = 700;
 /// A jump this long is another beginning, not a loss.
 const JUMP: u64 = 3_000;
-/// How often one packet is asked for, each time twice: a request may be lost as well, and another round
-/// trip is a picture that stands still. A sender answers once a round trip.
-const TRIES: u32 = 4;
-/// The time between the two, where the round trip is not shorter.
-const ECHO: Duration = Duration::from_millis(20);
-/// How long a packet may be merely out of order before it is asked for.
-const REORDERING: Duration = Duration::from_millis(8);
-/// How many packets one request names at most.
-const MOST_ASKED: usize = 64;
 /// The round trip that is assumed before one was measured.
 const USUAL_ROUND_TRIP: Duration = Duration::from_millis(80);
 
@@ -35,13 +28,6 @@ pub(in crate::mesh) enum Ordered<T> {
     Packet(T),
     /// Some packets in between never came.
     Gap,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Missing {
-    since: Instant,
-    asked: u32,
-    ask_at: Instant,
 }
 
 /// Counts from the start.
@@ -62,10 +48,8 @@ pub(in crate::mesh) struct ReorderStats {
 pub(in crate::mesh) struct Reorder<T> {
     /// The next number to hand out, counted without wrapping.
     next: Option<u64>,
-    /// The number after the highest seen.
-    end: u64,
     waiting: BTreeMap<u64, T>,
-    missing: BTreeMap<u64, Missing>,
+    requests: Requests,
     round_trip: Duration,
     restarted: bool,
     stats: ReorderStats,
@@ -75,9 +59,8 @@ impl<T> Reorder<T> {
     pub(in crate::mesh) fn new() -> Self {
         Self {
             next: None,
-            end: 0,
             waiting: BTreeMap::new(),
-            missing: BTreeMap::new(),
+            requests: Requests::default(),
             round_trip: USUAL_ROUND_TRIP,
             restarted: false,
             stats: ReorderStats::default(),
@@ -91,39 +74,30 @@ impl<T> Reorder<T> {
 
     /// Returns what happened so far.
     pub(in crate::mesh) fn stats(&self) -> ReorderStats {
-        self.stats
+        ReorderStats {
+            missed: self.requests.asked_for(),
+            ..self.stats
+        }
     }
 
     /// Takes in a packet as it arrives.
     pub(in crate::mesh) fn push(&mut self, sequence: u16, packet: T, now: Instant) {
-        let Some(next) = self.next else {
+        let Some((next, end)) = self.next.zip(self.requests.end()) else {
             // Counting begins high enough that nothing comes before zero.
-            let number = (1 << 32) + u64::from(sequence);
-            self.next = Some(number);
-            self.end = number + 1;
-            self.waiting.insert(number, packet);
-            self.stats.received += 1;
+            self.begin((1 << 32) + u64::from(sequence), packet, now);
             return;
         };
-        let number = self.unwrap(sequence);
-        if number > self.end + JUMP || number + JUMP < next {
-            self.restart(number, packet);
+        let number = unwrap(end, sequence);
+        if number > end + JUMP || number + JUMP < next {
+            self.begin(number, packet, now);
+            self.restarted = true;
             return;
         }
         if number < next || self.waiting.contains_key(&number) {
             self.stats.useless += 1;
             return;
         }
-        for missed in self.end..number {
-            let missing = Missing {
-                since: now,
-                asked: 0,
-                ask_at: now + REORDERING,
-            };
-            self.missing.insert(missed, missing);
-        }
-        self.end = self.end.max(number + 1);
-        self.missing.remove(&number);
+        self.requests.note(number, now);
         self.waiting.insert(number, packet);
         self.stats.received += 1;
     }
@@ -139,15 +113,13 @@ impl<T> Reorder<T> {
             return Some(Ordered::Packet(packet));
         }
         let first = *self.waiting.keys().next()?;
-        let patient = self
-            .missing
-            .get(&next)
-            .is_some_and(|missing| now < missing.since + self.patience());
+        let missing = self.requests.missing_since(next);
+        let patient = missing.is_some_and(|since| now < since + self.patience());
         if patient && self.waiting.len() < MOST_WAITING {
             return None;
         }
         self.stats.lost += first - next;
-        self.missing = self.missing.split_off(&first);
+        self.requests.give_up_before(first);
         self.next = Some(first);
         Some(Ordered::Gap)
     }
@@ -159,7 +131,8 @@ impl<T> Reorder<T> {
         begins: impl Fn(&T) -> bool,
         ends: impl Fn(&T) -> bool,
     ) {
-        let Some(next) = self.next.filter(|next| self.missing.contains_key(next)) else {
+        let missing = |next: &u64| self.requests.missing_since(*next).is_some();
+        let Some(next) = self.next.filter(missing) else {
             return;
         };
         let whole = |first: u64| {
@@ -171,8 +144,8 @@ impl<T> Reorder<T> {
             .map(|(number, _)| *number)
             .find(|number| whole(*number));
         if let Some(start) = start {
-            self.stats.lost += (self.missing.range(next..start)).count() as u64;
-            self.missing = self.missing.split_off(&start);
+            self.stats.lost += self.requests.count(next..start) as u64;
+            self.requests.give_up_before(start);
             self.waiting = self.waiting.split_off(&start);
             self.next = Some(start);
             self.restarted = true;
@@ -181,33 +154,16 @@ impl<T> Reorder<T> {
 
     /// Returns the numbers to ask for now.
     pub(in crate::mesh) fn ask(&mut self, now: Instant) -> Vec<u16> {
-        let pause = self.round_trip + self.round_trip / 8 + Duration::from_millis(15);
-        let echo = ECHO.min(self.round_trip / 2);
-        let mut asked = Vec::new();
-        for (number, missing) in &mut self.missing {
-            if missing.asked < 2 * TRIES && missing.ask_at <= now && asked.len() < MOST_ASKED {
-                self.stats.missed += u64::from(missing.asked == 0);
-                missing.asked += 1;
-                missing.ask_at = now
-                    + if missing.asked % 2 == 1 {
-                        echo
-                    } else {
-                        pause - echo
-                    };
-                asked.push(*number as u16);
-            }
-        }
-        asked
+        let numbers = self.requests.ask(self.round_trip, now);
+        numbers.into_iter().map(|number| number as u16).collect()
     }
 
     /// Returns when [`pop`](Self::pop) or [`ask`](Self::ask) may have something without a new packet.
     pub(in crate::mesh) fn poll_timeout(&self) -> Option<Instant> {
         let patience = self.patience();
-        let ask = (self.missing.values())
-            .filter(|missing| missing.asked < 2 * TRIES)
-            .map(|missing| missing.ask_at);
-        let give_up = (self.missing.values().next()).map(|missing| missing.since + patience);
-        ask.chain(give_up).min()
+        let give_up = self.requests.first_since().map(|since| since + patience);
+        let ask = self.requests.poll_timeout();
+        ask.into_iter().chain(give_up).min()
     }
 
     /// A request and its answer, or either, may be lost too: there is time for all tries where the
@@ -216,22 +172,21 @@ impl<T> Reorder<T> {
         (self.round_trip * 3).clamp(Duration::from_millis(250), Duration::from_millis(800))
     }
 
-    fn restart(&mut self, number: u64, packet: T) {
+    fn begin(&mut self, number: u64, packet: T, now: Instant) {
         self.waiting.clear();
-        self.missing.clear();
+        self.requests.restart(number);
+        self.requests.note(number, now);
         self.next = Some(number);
-        self.end = number + 1;
         self.waiting.insert(number, packet);
         self.stats.received += 1;
-        self.restarted = true;
     }
+}
 
-    /// Finds the number nearest to the highest seen that ends in these 16 bits.
-    fn unwrap(&self, sequence: u16) -> u64 {
-        let newest = self.end - 1;
-        let ahead = sequence.wrapping_sub(newest as u16) as i16;
-        newest.wrapping_add_signed(i64::from(ahead))
-    }
+/// Finds the number nearest to the highest seen, before `end`, that ends in these 16 bits.
+fn unwrap(end: u64, sequence: u16) -> u64 {
+    let newest = end - 1;
+    let ahead = sequence.wrapping_sub(newest as u16) as i16;
+    newest.wrapping_add_signed(i64::from(ahead))
 }
 
 #[cfg(test)]
@@ -288,7 +243,7 @@ mod tests {
             }
             now += Duration::from_millis(1);
         };
-        assert_eq!(asked, 8);
+        assert_eq!(asked, 12);
         assert!(now - start >= Duration::from_millis(250));
         assert_eq!(gap[0], Ordered::Gap);
         assert_eq!(gap[1..], packets(&[3, 4]));

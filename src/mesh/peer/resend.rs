@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nonstop_rate::DataSize;
+use nonstop_rate::{DataSize, SAME_ROW};
 
 /// Most packets, 3 s at 3 Mb/s, and the most that they take.
 const MOST_PACKETS: usize = 1_024;
@@ -66,13 +66,12 @@ impl<T> Resend<T> {
         }
     }
 
-    /// Returns a packet to be sent again, at most once a round trip: what was sent again just now
-    /// may still arrive.
-    pub(super) fn take(&mut self, now: Instant, number: u16, round_trip: Duration) -> Option<&T> {
+    /// Returns a packet to be sent again, once for a row of requests.
+    pub(super) fn take(&mut self, now: Instant, number: u16) -> Option<&T> {
         let later = usize::from(self.next.wrapping_sub(1).wrapping_sub(number));
         let index = self.kept.len().checked_sub(1 + later)?;
         let kept = self.kept.get_mut(index)?;
-        let due = kept.again.is_none_or(|again| now >= again + round_trip);
+        let due = kept.again.is_none_or(|again| now >= again + SAME_ROW);
         if !due || now.saturating_duration_since(kept.left) > OLDEST {
             return None;
         }
@@ -87,21 +86,20 @@ mod tests {
     use crate::clock;
 
     const PACKET: DataSize = DataSize::from_bytes(1_000);
-    const TRIP: Duration = Duration::from_millis(50);
 
     #[test]
-    fn a_packet_is_sent_again_at_most_once_a_round_trip() {
+    fn a_packet_is_sent_again_once_for_a_row_of_requests() {
         let start = clock::now();
         let mut resend = Resend::new();
         for number in [65_534, 65_535, 0, 1_u16] {
             resend.push(start, number, number, PACKET);
         }
-        assert_eq!(resend.take(start, 65_535, TRIP), Some(&65_535));
-        assert_eq!(resend.take(start + TRIP / 2, 65_535, TRIP), None);
-        assert_eq!(resend.take(start + TRIP / 2, 0, TRIP), Some(&0));
-        assert_eq!(resend.take(start + TRIP, 65_535, TRIP), Some(&65_535));
+        assert_eq!(resend.take(start, 65_535), Some(&65_535));
+        assert_eq!(resend.take(start + SAME_ROW / 2, 65_535), None);
+        assert_eq!(resend.take(start + SAME_ROW / 2, 0), Some(&0));
+        assert_eq!(resend.take(start + SAME_ROW, 65_535), Some(&65_535));
         for never_sent in [2, 65_533, 30_000] {
-            assert_eq!(resend.take(start, never_sent, TRIP), None);
+            assert_eq!(resend.take(start, never_sent), None);
         }
     }
 
@@ -112,19 +110,16 @@ mod tests {
         for number in 0..2_000 {
             resend.push(start, number, (), PACKET);
         }
-        assert_eq!(resend.take(start, 975, TRIP), None);
-        assert_eq!(resend.take(start, 976, TRIP), Some(&()));
-        assert_eq!(
-            resend.take(start + Duration::from_secs(3), 1_999, TRIP),
-            None
-        );
+        assert_eq!(resend.take(start, 975), None);
+        assert_eq!(resend.take(start, 976), Some(&()));
+        assert_eq!(resend.take(start + Duration::from_secs(3), 1_999), None);
         for number in 2_000..2_100 {
             resend.push(start, number, (), DataSize::from_bytes(100_000));
         }
-        assert_eq!(resend.take(start, 2_079, TRIP), None);
-        assert_eq!(resend.take(start, 2_080, TRIP), Some(&()));
+        assert_eq!(resend.take(start, 2_079), None);
+        assert_eq!(resend.take(start, 2_080), Some(&()));
         resend.push(start, 7, (), PACKET);
-        assert_eq!(resend.take(start, 2_099, TRIP), None);
-        assert_eq!(resend.take(start, 7, TRIP), Some(&()));
+        assert_eq!(resend.take(start, 2_099), None);
+        assert_eq!(resend.take(start, 7), Some(&()));
     }
 }

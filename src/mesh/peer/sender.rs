@@ -12,12 +12,12 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use nonstop_rate::{
-    Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, ProbeId,
+    Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, ProbeId, copies,
 };
 use rtc::{
     interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket},
@@ -40,14 +40,6 @@ use super::{
     resend::Resend,
 };
 use crate::mesh::link::depacketise::begins_keyframe;
-
-/// The round trip that is assumed before one was measured.
-const USUAL_ROUND_TRIP: Duration = Duration::from_millis(80);
-
-/// Where more is lost, and not because too much is sent, what is asked for again leaves twice: lost
-/// once more, it would take another round trip, and pictures stand still for that. The receiver's
-/// replay protection takes out the second (RFC 3711 section 3.3.2).
-const LOSSY: f64 = 0.01;
 
 /// What is known of a stream that we send.
 #[derive(Debug, Clone, Copy)]
@@ -321,10 +313,9 @@ impl Sender {
     }
 
     fn send_again(&mut self, now: Instant, nack: &TransportLayerNack) {
-        let round_trip = self.controller.round_trip().unwrap_or(USUAL_ROUND_TRIP);
         let plan = self.controller.plan();
-        let lossy = self.controller.loss().is_some_and(|loss| loss > LOSSY);
-        let copies = if lossy && !plan.congested { 2 } else { 1 };
+        // The receiver's replay protection takes out all but one (RFC 3711 section 3.3.2).
+        let copies = copies(self.controller.loss(), &plan);
         let Some(video) = self.videos.get_mut(&nack.media_ssrc) else {
             return;
         };
@@ -337,7 +328,7 @@ impl Sender {
             std::iter::once(pair.packet_id).chain(others)
         });
         for number in numbers {
-            let Some(packet) = video.sent.take(now, number, round_trip) else {
+            let Some(packet) = video.sent.take(now, number) else {
                 continue;
             };
             let size = size_of(packet);

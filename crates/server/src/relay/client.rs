@@ -34,6 +34,7 @@ use super::{
     sealing::Sealer,
     sending::Sending,
     timeline::Timeline,
+    uplink::Uplink,
 };
 use crate::{bucket::Bucket, clock, config::Rate, slab::Key};
 
@@ -112,6 +113,7 @@ pub(super) struct Client {
     /// Whether str0m was told something, and not asked what follows from it.
     stirred: bool,
     downlink: Downlink,
+    uplink: Uplink,
     sending: Sending,
     /// Of whom the participant asked for keyframes.
     wanted: Vec<Member>,
@@ -176,6 +178,7 @@ impl Client {
             rtc,
             stirred: true,
             downlink: Downlink::new(now),
+            uplink: Uplink::new(&open.layers),
             sending: Sending::new(open.payload_types, open.extensions, ground.clock),
             wanted: Vec::new(),
             dropped: 0,
@@ -205,7 +208,11 @@ impl Client {
     /// Returns when this is to be looked at next.
     pub(super) fn due(&self) -> Instant {
         let due = self.due.min(self.deadline());
-        let sends = [self.downlink.poll_timeout(), self.sending.poll_timeout()];
+        let sends = [
+            self.downlink.poll_timeout(),
+            self.sending.poll_timeout(),
+            self.uplink.poll_timeout(),
+        ];
         sends.into_iter().flatten().fold(due, Instant::min)
     }
 
@@ -324,6 +331,7 @@ impl Client {
                 Ok(Output::Event(Event::Connected)) => self.connected = true,
                 Ok(Output::Event(Event::RawPacket(packet))) => self.note(*packet, outlet),
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
+                    (self.uplink).note(*packet.header.ssrc, *packet.seq_no, self.now);
                     return Some(Happened::Packet(Box::new(packet)));
                 }
                 Ok(Output::Event(Event::Closed)) => {

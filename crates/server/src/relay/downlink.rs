@@ -16,7 +16,7 @@ use std::{
 
 use nonstop_rate::{
     Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, Plan, ProbeId,
-    ReferenceTime,
+    ReferenceTime, copies,
 };
 use str0m::rtp::rtcp::Twcc;
 use tracing::trace;
@@ -201,6 +201,16 @@ impl Downlink {
     /// Returns the transport-wide number of the packet that leaves next.
     pub(super) fn next_number(&self) -> u16 {
         self.history.next_number()
+    }
+
+    /// Returns how many copies of a packet answer a row of requests.
+    pub(super) fn copies(&self) -> usize {
+        copies(self.controller.loss(), &self.controller.plan())
+    }
+
+    /// Returns how long it takes until the participant speaks of a packet, if anything is known of that.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.controller.round_trip()
     }
 
     /// Learns that a datagram leaves besides, with that number.

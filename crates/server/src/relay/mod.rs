@@ -35,6 +35,7 @@ mod signalling;
 mod stun;
 mod thread;
 mod timeline;
+mod uplink;
 
 pub use config::RelayConfig;
 pub(crate) use signalling::{Answer, Fact, Said};

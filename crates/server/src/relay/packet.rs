@@ -1,5 +1,6 @@
 //! Packets as the relay writes them: the header of RTP (RFC 3550 section 5.1) with its extensions (RFC
-//! 8285 section 4.2), and sender reports (RFC 3550 section 6.4.1).
+//! 8285 section 4.2), sender reports (RFC 3550 section 6.4.1) and requests to send something again (RFC 4585
+//! section 6.2.1).
 
 use std::time::Duration;
 
@@ -83,6 +84,32 @@ impl SenderReport {
     }
 }
 
+/// Transport-layer feedback, and which.
+const FEEDBACK: u8 = 205;
+const GENERIC_NACK: u8 = 1;
+
+/// Writes a request to send these packets of a stream again, in rising order and at least one.
+pub(super) fn nack(from: u32, ssrc: u32, missing: &[u64]) -> Vec<u8> {
+    // A number, and which of the 16 after it.
+    let mut entries: Vec<(u64, u16)> = Vec::new();
+    for number in missing {
+        match entries.last_mut() {
+            Some((first, others)) if (1..=16).contains(&number.wrapping_sub(*first)) => {
+                *others |= 1 << (number - *first - 1);
+            }
+            _ => entries.push((*number, 0)),
+        }
+    }
+    let mut packet = vec![VERSION | GENERIC_NACK, FEEDBACK];
+    packet.extend((entries.len() as u16 + 2).to_be_bytes());
+    packet.extend([from.to_be_bytes(), ssrc.to_be_bytes()].concat());
+    for (first, others) in entries {
+        packet.extend((first as u16).to_be_bytes());
+        packet.extend(others.to_be_bytes());
+    }
+    packet
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +137,16 @@ mod tests {
         // One byte fills the last word.
         let extensions = [0xbe, 0xde, 0, 2, 0x32, 0xd9, 0, 7, 0x51, 1, 2, 0];
         assert_eq!(packet[12..], extensions);
+    }
+
+    #[test]
+    fn a_request_names_what_is_missing() {
+        let head = [0x81, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2];
+        let packet = nack(1, 2, &[65_535, 65_536, 65_551, 65_552, 65_600]);
+        assert_eq!(packet[..12], head);
+        // The next, and the sixteenth after it; the seventeenth and one far ahead stand alone.
+        let entries = [0xff, 0xff, 0x80, 1, 0, 16, 0, 0, 0, 64, 0, 0];
+        assert_eq!(packet[12..], entries);
     }
 
     #[test]

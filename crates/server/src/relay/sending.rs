@@ -18,7 +18,7 @@ use super::{
     downlink::Held,
     marking,
     media::{PICTURE_RATE, SOUND_RATE},
-    packet::{Header, SENDER_REPORT_BYTES, SenderReport},
+    packet::{Header, SENDER_REPORT_BYTES, SenderReport, nack},
     sealing::Sealer,
 };
 
@@ -171,17 +171,18 @@ impl Sending {
         self.seal(&header, note, number, held.sequence, &held.payload)
     }
 
+    /// Tells whether a packet of pictures is to be sent again: it is kept, and was not just now.
+    pub(super) fn is_repaired(&mut self, ssrc: u32, missing: u16, now: Instant) -> bool {
+        let stream = self.streams.get_mut(&ssrc);
+        let repair = stream.and_then(|stream| stream.repair.as_mut());
+        repair.is_some_and(|repair| repair.is_due(missing, now))
+    }
+
     /// Returns a packet of pictures again, in the stream of repairs; `None` if it is not kept, or too
     /// much was sent again.
-    pub(super) fn send_again(
-        &mut self,
-        ssrc: u32,
-        missing: u16,
-        number: u16,
-        now: Instant,
-    ) -> Option<&[u8]> {
+    pub(super) fn send_again(&mut self, ssrc: u32, missing: u16, number: u16) -> Option<&[u8]> {
         let repair = self.streams.get_mut(&ssrc)?.repair.as_mut()?;
-        let again = repair.again(missing, &mut self.payload, now)?;
+        let again = repair.again(missing, &mut self.payload)?;
         let header = Header {
             payload_type: self.payload_types.repair,
             marker: again.marker,
@@ -246,6 +247,12 @@ impl Sending {
         let sealer = self.sealer.as_mut()?;
         let sealed = sealer.seal_rtp(&mut self.datagram, payload, header.ssrc, index);
         sealed.then_some(&self.datagram)
+    }
+
+    /// Returns a request to send packets of a stream again (RFC 4585 section 6.2.1), on behalf of the SSRC
+    /// `from`.
+    pub(super) fn request(&mut self, from: u32, ssrc: u32, missing: &[u64]) -> Option<Vec<u8>> {
+        self.sealer.as_mut()?.seal_rtcp(&nack(from, ssrc, missing))
     }
 
     /// Returns when streams are to be reported.

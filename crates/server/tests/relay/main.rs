@@ -172,6 +172,27 @@ async fn pictures_that_are_lost_are_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_never_came_are_asked_for_again_and_again() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    ann.order(Order::Withhold(10)).await;
+    ann.publish(true, 1).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    bob.watch(&[1], SIZES[0]).await;
+    bob.wait("given pictures", |heard| heard.pictures(1).len() >= 200)
+        .await;
+
+    // The last one may not have been asked for three times yet.
+    let heard = ann.record();
+    let (sent_late, withheld) = (heard.sent_late, heard.withheld);
+    assert!(sent_late >= 18, "{sent_late} of {withheld}");
+    let mut pictures = bob.record().pictures(1).to_vec();
+    pictures.sort_unstable_by_key(|packet| packet.sequence);
+    assert!(without_gaps(&pictures[..180]), "all of them came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_late_joiner_sees_a_picture_at_once() {
     let (_server, address) = relay().await;
     let ann = Peer::connect(address, 1).await;

@@ -19,7 +19,10 @@ use str0m::{
     format::{Codec, FormatParams},
     media::{Frequency, KeyframeRequestKind, MediaKind, Mid},
     net::{Protocol, Receive},
-    rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpWrite, Ssrc},
+    rtp::{
+        Extension, ExtensionSerializer, ExtensionValues, RawPacket, RtpWrite, Ssrc,
+        rtcp::{Nack, Rtcp},
+    },
 };
 use tokio::{net::UdpSocket, sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -60,6 +63,8 @@ pub(crate) enum Order {
     Squeeze(u64),
     /// Loses one in so many packets of pictures that come.
     Lose(usize),
+    /// Keeps one in so many packets of pictures back until it was asked for three times.
+    Withhold(u64),
     /// Breaks the WebSocket and comes back.
     Resume,
     /// Loses one datagram of the handshake (DTLS): the one of this number that comes, or that leaves.
@@ -243,6 +248,21 @@ struct Media {
     sound: (u64, u32, Instant),
     pictures: (Vec<u64>, u32, Instant, u8),
     keyframe: [bool; 3],
+    withhold: Option<u64>,
+    /// What was kept back: its layer, its number, and how often it was asked for.
+    withheld: Vec<(Written, u32)>,
+}
+
+/// A packet of pictures.
+#[derive(Clone)]
+struct Written {
+    ssrc: u32,
+    sequence: u64,
+    timestamp: u32,
+    at: Instant,
+    marker: bool,
+    values: ExtensionValues,
+    payload: Vec<u8>,
 }
 
 impl Task {
@@ -284,6 +304,11 @@ impl Task {
             Order::Squeeze(rate) => self.squeeze = Some(rate),
             Order::LoseOfHandshake(comes, leaves) => self.handshake.lost = [comes, leaves],
             Order::Lose(one_in) => self.lose = Some(one_in),
+            Order::Withhold(one_in) => {
+                if let Some(media) = &mut self.media {
+                    media.withhold = Some(one_in);
+                }
+            }
             Order::Raw(bytes) => {
                 let to = self
                     .heard()
@@ -409,6 +434,7 @@ impl Media {
     fn new(id: u64, connection: u32, own: SocketAddr) -> (Self, RelayOpen) {
         let mut config = RtcConfig::new()
             .set_rtp_mode(true)
+            .enable_raw_packets(true)
             .clear_codecs()
             .clear_extension_map()
             .set_extension(EXTENSIONS.audio_level, Extension::AudioLevel)
@@ -469,6 +495,8 @@ impl Media {
             sound: (100, 960, start),
             pictures: (vec![1000; 3], 3600, start, 0),
             keyframe: [true; 3],
+            withhold: None,
+            withheld: Vec::new(),
         };
         (media, open)
     }
@@ -557,21 +585,60 @@ impl Media {
                     let sequence = self.pictures.0[layer];
                     self.pictures.0[layer] += 1;
                     let (ssrc, payload) = (self.layers[layer], vec![layer as u8; 1000]);
-                    self.write(
+                    let written = Written {
                         ssrc,
-                        TYPES.pictures,
                         sequence,
                         timestamp,
                         at,
-                        last,
+                        marker: last,
                         values,
                         payload,
-                    );
+                    };
+                    let kept = |one_in| sequence.is_multiple_of(one_in);
+                    if self.withhold.is_some_and(kept) {
+                        self.withheld.push((written, 0));
+                    } else {
+                        self.write_picture(written);
+                    }
                 }
             }
             self.pictures.1 = timestamp.wrapping_add(3600);
             self.pictures.2 = at + PICTURE;
             self.pictures.3 = tl0;
+        }
+    }
+
+    fn write_picture(&mut self, picture: Written) {
+        self.write(
+            picture.ssrc,
+            TYPES.pictures,
+            picture.sequence,
+            picture.timestamp,
+            picture.at,
+            picture.marker,
+            picture.values,
+            picture.payload,
+        );
+    }
+
+    /// Takes in a request to send packets again.
+    fn asked(&mut self, nack: &Nack) {
+        let numbers = nack.reports.iter().flat_map(|entry| {
+            let later = (0..16).filter(move |bit| entry.blp >> bit & 1 == 1);
+            (later.map(move |bit| entry.pid.wrapping_add(bit + 1))).chain([entry.pid])
+        });
+        for number in numbers {
+            let withheld = self.withheld.iter_mut().find(|(written, _)| {
+                written.ssrc == *nack.ssrc && written.sequence as u16 == number
+            });
+            let Some((written, asked)) = withheld else {
+                continue;
+            };
+            *asked += 1;
+            if *asked == 3 {
+                let written = written.clone();
+                self.write_picture(written);
+            }
         }
     }
 
@@ -632,6 +699,14 @@ impl Media {
                         }
                         Event::SenderFeedback(report) => {
                             *record.reports.entry(*report.sender_info.ssrc).or_default() += 1;
+                        }
+                        Event::RawPacket(raw) => {
+                            if let RawPacket::RtcpRx(Rtcp::Nack(nack)) = *raw {
+                                self.asked(&nack);
+                                record.withheld = self.withheld.len();
+                                let late = |(_, asked): &&(Written, u32)| *asked >= 3;
+                                record.sent_late = self.withheld.iter().filter(late).count();
+                            }
                         }
                         Event::RtpPacket(packet) => {
                             let stream = record.streams.entry(*packet.header.ssrc).or_default();

@@ -39,6 +39,9 @@ pub(crate) struct Record {
     pub(crate) media: usize,
     /// Packets of pictures that were lost on purpose.
     pub(crate) dropped: usize,
+    /// Packets of pictures that were kept back, and that were sent after all, when last asked for any.
+    pub(crate) withheld: usize,
+    pub(crate) sent_late: usize,
 }
 
 impl Record {

@@ -4,7 +4,7 @@ use std::{
     iter, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nonstop_rate::{Bitrate, Class};
@@ -21,6 +21,9 @@ use super::{
     },
     Client, PANICKED, Ssrcs,
 };
+
+/// The round trip that is assumed before one was measured.
+const USUAL_ROUND_TRIP: Duration = Duration::from_millis(80);
 
 /// A packet that is passed on.
 pub(in crate::relay) struct Passing<'a> {
@@ -94,6 +97,7 @@ impl Client {
         let Self {
             downlink,
             sending,
+            uplink,
             ssrcs,
             ..
         } = self;
@@ -110,6 +114,12 @@ impl Client {
         });
         for report in sending.report(now) {
             outlet.push(exit, to, &report);
+        }
+        let round_trip = downlink.round_trip().unwrap_or(USUAL_ROUND_TRIP);
+        for (layer, missing) in uplink.ask(round_trip, now) {
+            if let Some(request) = sending.request(ssrcs.padding, layer, &missing) {
+                outlet.push(exit, to, &request);
+            }
         }
     }
 
@@ -149,9 +159,17 @@ impl Client {
     }
 
     fn repair(&mut self, ssrc: u32, missing: u16, outlet: &mut Outlet) {
-        let number = self.downlink.next_number();
-        let again = self.sending.send_again(ssrc, missing, number, self.now);
-        if let Some((datagram, (to, exit))) = again.zip(self.target) {
+        let Some((to, exit)) = self.target else {
+            return;
+        };
+        if !self.sending.is_repaired(ssrc, missing, self.now) {
+            return;
+        }
+        for _ in 0..self.downlink.copies() {
+            let number = self.downlink.next_number();
+            let Some(datagram) = self.sending.send_again(ssrc, missing, number) else {
+                return;
+            };
             outlet.push(exit, to, datagram);
             self.downlink.handle_departure(self.now, datagram.len());
         }

@@ -90,7 +90,9 @@ pub(super) fn begin(rtc: &mut Rtc, open: &RelayOpen, fingerprint: Vec<u8>) -> Re
     stream.suppress_nack(true);
     for (number, layer) in open.layers.iter().enumerate() {
         let rid = Rid::from(format!("{number}").as_str());
-        direct.expect_stream_rx((*layer).into(), None, pictures, Some(rid));
+        let stream = direct.expect_stream_rx((*layer).into(), None, pictures, Some(rid));
+        // What is missing of pictures is asked for beside str0m.
+        stream.suppress_nack(true);
     }
     Ok(())
 }

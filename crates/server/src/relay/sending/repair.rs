@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nonstop_rate::SAME_ROW;
+
 use super::super::downlink::Held;
 
 /// How long packets of pictures are kept to be sent again: longer than the longest round trip on
@@ -16,7 +18,7 @@ const PACKETS: usize = 256;
 /// How much of a stream may be sent again: three tenths, which is more than the losses under which a
 /// call works. So many bytes are there at first, and at most.
 const TENTHS: usize = 3;
-const FIRST: usize = 10_000;
+const FIRST: usize = 20_000;
 const MOST: usize = 60_000;
 
 /// What is kept of a stream, and the stream of what is sent again (RFC 4588).
@@ -35,6 +37,8 @@ pub(super) struct Repair {
 #[derive(Debug)]
 struct Kept {
     sent: Instant,
+    /// When it was last sent again.
+    again: Option<Instant>,
     sequence: u64,
     timestamp: u32,
     marker: bool,
@@ -74,6 +78,7 @@ impl Repair {
         self.allowed = (self.allowed + more).min(MOST);
         let kept = Kept {
             sent: now,
+            again: None,
             sequence: held.sequence,
             timestamp: held.timestamp,
             marker: held.marker,
@@ -86,16 +91,21 @@ impl Repair {
         self.kept.insert(place.map_or(0, |place| place + 1), kept);
     }
 
+    /// Tells whether the packet that had the number `missing` is to be sent again: it is kept, and was
+    /// not for another request of the same row.
+    pub(super) fn is_due(&mut self, missing: u16, now: Instant) -> bool {
+        self.forget(now);
+        let Some(place) = find(&self.kept, missing) else {
+            return false;
+        };
+        let again = self.kept[place].again.replace(now);
+        again.is_none_or(|again| now >= again + SAME_ROW)
+    }
+
     /// Returns the packet that had the number `missing`, with its payload (RFC 4588 section 4: that
     /// number, and what it held) in `payload`; `None` if it is not kept, or too much was sent again.
-    pub(super) fn again(
-        &mut self,
-        missing: u16,
-        payload: &mut Vec<u8>,
-        now: Instant,
-    ) -> Option<Again> {
-        self.forget(now);
-        let kept = find(&self.kept, missing)?;
+    pub(super) fn again(&mut self, missing: u16, payload: &mut Vec<u8>) -> Option<Again> {
+        let kept = self.kept.get(find(&self.kept, missing)?)?;
         self.allowed = self.allowed.checked_sub(kept.payload.len())?;
         let index = self.next;
         self.next += 1;
@@ -127,11 +137,11 @@ impl Repair {
     }
 }
 
-/// Returns the packet with that number, of the last 65,536; `kept` is in the order of numbers.
-fn find(kept: &VecDeque<Kept>, number: u16) -> Option<&Kept> {
+/// Returns where the packet with that number is, of the last 65,536; `kept` is in the order of numbers.
+fn find(kept: &VecDeque<Kept>, number: u16) -> Option<usize> {
     let newest = kept.back()?.sequence;
     let before = (newest as u16).wrapping_sub(number);
     let sequence = newest.checked_sub(before.into())?;
-    let place = kept.binary_search_by_key(&sequence, |kept| kept.sequence);
-    kept.get(place.ok()?)
+    kept.binary_search_by_key(&sequence, |kept| kept.sequence)
+        .ok()
 }

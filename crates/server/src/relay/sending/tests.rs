@@ -86,28 +86,28 @@ fn pictures_are_sent_again_while_that_is_of_use() {
             .expect("sent");
     }
     sending.send(&held(SOUND, 1, now), 0, now).expect("sent");
-    let again = sending.send_again(PICTURES, 5, 0x0104, now).expect("kept");
+    assert!(sending.is_repaired(PICTURES, 5, now));
+    let again = sending.send_again(PICTURES, 5, 0x0104).expect("kept");
     let opened = opener.decrypt_rtp(again).expect("authentic");
     // RFC 4588: the first of its own stream, and the number that it had.
     assert_eq!(opened[..4], [0x90, 0x80 | 97, 0, 1]);
     assert_eq!(opened[8..12], REPAIR.to_be_bytes());
     assert_eq!(opened[24..28], [0, 5, 5, 5]);
-    assert!(
-        sending.send_again(PICTURES, 77, 0, now).is_none(),
-        "never sent"
-    );
-    assert!(sending.send_again(SOUND, 1, 0, now).is_none(), "of no use");
-    // 10,000 bytes, and three tenths of what was sent.
-    let more = (0..100).filter(|_| sending.send_again(PICTURES, 5, 0, now).is_some());
-    assert_eq!(more.count(), 25);
+    assert!(sending.send_again(PICTURES, 77, 0).is_none(), "never sent");
+    assert!(sending.send_again(SOUND, 1, 0).is_none(), "of no use");
+    // Of the same row of requests, and the next row.
+    for (millis, answered) in [(10, false), (60, true), (80, false)] {
+        let then = now + Duration::from_millis(millis);
+        assert_eq!(sending.is_repaired(PICTURES, 5, then), answered, "{millis}");
+    }
+    // 20,000 bytes, and three tenths of what was sent.
+    let more = (0..100).filter(|_| sending.send_again(PICTURES, 5, 0).is_some());
+    assert_eq!(more.count(), 45);
     let late = now + AGE + Duration::from_millis(1);
     sending
         .send(&held(PICTURES, 21, now), 0, late)
         .expect("sent");
-    assert!(
-        sending.send_again(PICTURES, 20, 0, late).is_none(),
-        "too late"
-    );
+    assert!(!sending.is_repaired(PICTURES, 20, late), "too late");
     let after = late + AGE + Duration::from_millis(1);
     sending.tidy(after);
     assert!(
@@ -133,7 +133,7 @@ fn whatever_order_they_left_in_they_are_found() {
     }
     for offset in 0..6 {
         let number = (first + offset) as u16;
-        let again = sending.send_again(PICTURES, number, 0, now);
+        let again = sending.send_again(PICTURES, number, 0);
         let opened = again.map(|again| opener.decrypt_rtp(again).expect("authentic"));
         let original = opened.map(|opened| opened[24..26].to_vec());
         let expected = (offset != 3).then(|| number.to_be_bytes().to_vec());

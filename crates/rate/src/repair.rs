@@ -1,0 +1,146 @@
+//! Packets that are asked for again (RFC 4585 section 6.2.1): when, and how many copies answer.
+//!
+//! ```text
+//! noted ─ 8 ms ─▶ asked · asked · asked ─ a round trip and a bit ─▶ asked · asked · asked ─ …
+//!                    └─▶ copy copy copy
+//! ```
+//! A request may be lost, and what answers it. Another round trip is a picture that stands still, and
+//! losses are few: so both are said three times over. A sender answers a row of requests once.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use crate::Plan;
+
+/// How often one packet is asked for in a row, and how far apart that is where the round trip is not
+/// shorter: losses come in bursts.
+const ROW: u32 = 3;
+const APART: Duration = Duration::from_millis(10);
+/// What is asked for sooner than this after it was answered is of the same row: how long a row takes, and
+/// by how much its ends may drift apart on the way.
+pub const SAME_ROW: Duration = Duration::from_millis(25);
+/// Most rows for one packet.
+const ROWS: u32 = 4;
+/// How long a packet may be merely out of order before it is asked for.
+const REORDERING: Duration = Duration::from_millis(8);
+/// How many packets are asked for at once at most.
+const MOST_ASKED: usize = 64;
+
+/// How many copies answer a row of requests; and how many where so much is lost that what is sent again
+/// takes the room of pictures.
+const COPIES: usize = 3;
+const FEWER_COPIES: usize = 2;
+const MUCH_LOST: f64 = 0.05;
+
+/// Returns how many copies of a packet answer a row of requests, by the share of packets lost lately. A way that
+/// is full loses what is sent too much; one copy is enough then.
+pub fn copies(loss: Option<f64>, plan: &Plan) -> usize {
+    match loss {
+        _ if plan.congested => 1,
+        Some(loss) if loss > MUCH_LOST => FEWER_COPIES,
+        _ => COPIES,
+    }
+}
+
+/// A packet that has not come.
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    since: Instant,
+    asked: u32,
+    ask_at: Instant,
+}
+
+/// What is missing of a stream whose packets are numbered without wrapping.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// The number after the highest seen; none was seen before that.
+    end: Option<u64>,
+    missing: BTreeMap<u64, Missing>,
+    asked_for: u64,
+}
+
+impl Requests {
+    /// Takes note of a packet that came: what lies between it and the highest before is missing.
+    pub fn note(&mut self, number: u64, now: Instant) {
+        for missed in self.end.unwrap_or(number)..number {
+            let missing = Missing {
+                since: now,
+                asked: 0,
+                ask_at: now + REORDERING,
+            };
+            self.missing.insert(missed, missing);
+        }
+        self.end = self.end.max(Some(number + 1));
+        self.missing.remove(&number);
+    }
+
+    /// Begins anew: nothing before this number is of interest.
+    pub fn restart(&mut self, number: u64) {
+        self.missing.clear();
+        self.end = Some(number);
+    }
+
+    /// Gives up what is missing before this number.
+    pub fn give_up_before(&mut self, number: u64) {
+        if (self.missing.first_key_value()).is_some_and(|(first, _)| *first < number) {
+            self.missing = self.missing.split_off(&number);
+        }
+    }
+
+    /// Returns the number after the highest seen.
+    pub fn end(&self) -> Option<u64> {
+        self.end
+    }
+
+    /// Returns since when a packet is missing; `None` if it is not.
+    pub fn missing_since(&self, number: u64) -> Option<Instant> {
+        self.missing.get(&number).map(|missing| missing.since)
+    }
+
+    /// Returns since when the first that is missing is.
+    pub fn first_since(&self) -> Option<Instant> {
+        (self.missing.first_key_value()).map(|(_, missing)| missing.since)
+    }
+
+    /// Returns how many are missing of these.
+    pub fn count(&self, numbers: Range<u64>) -> usize {
+        self.missing.range(numbers).count()
+    }
+
+    /// Returns how many packets had to be asked for.
+    pub fn asked_for(&self) -> u64 {
+        self.asked_for
+    }
+
+    /// Returns the numbers to ask for now, where a request and its answer take a `round_trip`.
+    pub fn ask(&mut self, round_trip: Duration, now: Instant) -> Vec<u64> {
+        let pause = round_trip + round_trip / 8 + Duration::from_millis(15);
+        let apart = APART.min(round_trip / ROW);
+        let mut asked = Vec::new();
+        for (number, missing) in &mut self.missing {
+            if missing.asked < ROW * ROWS && missing.ask_at <= now && asked.len() < MOST_ASKED {
+                self.asked_for += u64::from(missing.asked == 0);
+                missing.asked += 1;
+                missing.ask_at = now
+                    + match missing.asked % ROW {
+                        0 => pause - (ROW - 1) * apart,
+                        _ => apart,
+                    };
+                asked.push(*number);
+            }
+        }
+        asked
+    }
+
+    /// Returns when [`ask`](Self::ask) has something next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let missing = self.missing.values();
+        missing
+            .filter(|missing| missing.asked < ROW * ROWS)
+            .map(|missing| missing.ask_at)
+            .min()
+    }
+}

@@ -1,0 +1,84 @@
+//! What is missing, and when it is asked for, in simulated time.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a simulation begins at some instant"
+)]
+
+use std::time::{Duration, Instant};
+
+use nonstop_rate::{Bitrate, DataSize, Plan, Requests, copies};
+
+const TRIP: Duration = Duration::from_millis(80);
+
+#[test]
+fn what_is_missing_is_asked_for_three_times_a_round_trip_and_then_no_more() {
+    let start = Instant::now();
+    let mut requests = Requests::default();
+    for number in [5, 6, 8] {
+        requests.note(number, start);
+    }
+    assert_eq!(requests.end(), Some(9));
+    let mut at = Vec::new();
+    while let Some(due) = requests.poll_timeout() {
+        assert_eq!(requests.ask(TRIP, due - Duration::from_millis(1)), []);
+        assert_eq!(requests.ask(TRIP, due), [7]);
+        at.push((due - start).as_millis());
+    }
+    assert_eq!(at, [8, 18, 28, 113, 123, 133, 218, 228, 238, 323, 333, 343]);
+    assert_eq!(requests.asked_for(), 1);
+    assert_eq!(requests.first_since(), Some(start));
+    requests.give_up_before(8);
+    assert_eq!((requests.first_since(), requests.count(0..9)), (None, 0));
+}
+
+#[test]
+fn what_came_is_not_asked_for() {
+    let start = Instant::now();
+    let mut requests = Requests::default();
+    for number in [5, 9, 7] {
+        requests.note(number, start);
+    }
+    let later = start + Duration::from_millis(10);
+    assert_eq!(requests.ask(TRIP, later), [6, 8]);
+    requests.note(6, later);
+    // Twice, and long ago.
+    requests.note(6, later);
+    requests.note(2, later);
+    assert_eq!(requests.ask(TRIP, later + TRIP / 2), [8]);
+    assert_eq!(requests.missing_since(8), Some(start));
+    requests.restart(1_000);
+    requests.note(1_001, later);
+    assert_eq!(requests.ask(TRIP, later + TRIP), [1_000]);
+}
+
+#[test]
+fn a_short_round_trip_has_room_for_all_three() {
+    let start = Instant::now();
+    let mut requests = Requests::default();
+    requests.note(1, start);
+    requests.note(3, start);
+    let trip = Duration::from_millis(6);
+    let mut at = Vec::new();
+    for _ in 0..4 {
+        let due = requests.poll_timeout().expect("it is missing");
+        requests.ask(trip, due);
+        at.push((due - start).as_micros());
+    }
+    assert_eq!(at, [8_000, 10_000, 12_000, 29_750]);
+}
+
+#[test]
+fn a_full_way_gets_one_copy_and_a_very_lossy_one_fewer() {
+    let plan = |congested| Plan {
+        congested,
+        estimate: Bitrate::from_kbps(500),
+        pace: Bitrate::from_kbps(500),
+        window: DataSize::from_bytes(10_000),
+        in_flight: DataSize::ZERO,
+    };
+    assert_eq!(copies(None, &plan(false)), 3);
+    assert_eq!(copies(Some(0.02), &plan(false)), 3);
+    assert_eq!(copies(Some(0.08), &plan(false)), 2);
+    assert_eq!(copies(Some(0.02), &plan(true)), 1);
+}
