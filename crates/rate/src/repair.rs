@@ -53,6 +53,16 @@ struct Missing {
     ask_at: Instant,
 }
 
+impl Missing {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            asked: 0,
+            ask_at: now + REORDERING,
+        }
+    }
+}
+
 /// What is missing of a stream whose packets are numbered without wrapping.
 #[derive(Debug, Default)]
 pub struct Requests {
@@ -66,15 +76,19 @@ impl Requests {
     /// Takes note of a packet that came: what lies between it and the highest before is missing.
     pub fn note(&mut self, number: u64, now: Instant) {
         for missed in self.end.unwrap_or(number)..number {
-            let missing = Missing {
-                since: now,
-                asked: 0,
-                ask_at: now + REORDERING,
-            };
-            self.missing.insert(missed, missing);
+            self.missing.insert(missed, Missing::new(now));
         }
         self.end = self.end.max(Some(number + 1));
         self.missing.remove(&number);
+    }
+
+    /// Takes so many packets after the highest seen for missing, because something else shows that they are.
+    pub fn expect(&mut self, packets: u64, now: Instant) {
+        if let Some(end) = self.end.filter(|_| packets > 0) {
+            let last = end + packets - 1;
+            self.note(last, now);
+            self.missing.insert(last, Missing::new(now));
+        }
     }
 
     /// Begins anew: nothing before this number is of interest.

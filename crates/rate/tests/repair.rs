@@ -47,6 +47,12 @@ fn what_came_is_not_asked_for() {
     requests.note(2, later);
     assert_eq!(requests.ask(TRIP, later + TRIP / 2), [8]);
     assert_eq!(requests.missing_since(8), Some(start));
+    // As something else showed.
+    requests.expect(2, later);
+    assert_eq!(requests.end(), Some(12));
+    requests.note(11, later);
+    assert_eq!(requests.count(10..20), 1);
+    requests.note(10, later);
     requests.restart(1_000);
     requests.note(1_001, later);
     assert_eq!(requests.ask(TRIP, later + TRIP), [1_000]);

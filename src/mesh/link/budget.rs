@@ -1,8 +1,8 @@
 //! How a link's estimate is shared between sound and pictures, and when pictures pause.
 //!
 //! ```text
-//! estimate ─┬─ sound first: 32, 24 or 16 kb/s of Opus, as much again where each packet carries
-//!           │  the one before, and headers
+//! estimate ─┬─ sound first: 32, 24 or 16 kb/s of Opus, as much again for each packet before it that
+//!           │  one carries, and headers
 //!           └─ the rest to pictures; below 80 kb/s in all for 1.5 s they pause,
 //!              from 110 kb/s for 2 s they come back
 //! ```
@@ -19,6 +19,9 @@ const SOUND: [(Bitrate, Bitrate); 3] = [
     (Bitrate::from_kbps(24), Bitrate::from_kbps(130)),
     (Bitrate::from_kbps(32), Bitrate::from_kbps(300)),
 ];
+/// Where each packet carries two before it, sound is at most the second best: three times that is little
+/// more than twice the best.
+const MOST_THRICE: usize = 1;
 /// Sound gets more only where the estimate is this much above the bound, and has been for a while.
 const SOUND_HEADROOM: f64 = 1.2;
 const SOUND_PAUSE: Duration = Duration::from_secs(3);
@@ -44,7 +47,7 @@ const RESUME_AFTER: Duration = Duration::from_secs(2);
 pub(in crate::mesh) struct Share {
     /// The bitrate of Opus.
     pub(in crate::mesh) sound: Bitrate,
-    /// What sound takes besides, because each packet carries the one before.
+    /// What sound takes besides, because each packet carries earlier ones.
     pub(in crate::mesh) redundancy: Bitrate,
     /// The bitrate of H.264.
     pub(in crate::mesh) video: Bitrate,
@@ -79,13 +82,13 @@ impl Budget {
         self.sound_since = None;
     }
 
-    /// Shares the newest estimate. With `redundant` sound takes twice as much. Where no pictures are `wanted` all of it is there for sound, and
-    /// a low one is no reason to pause.
+    /// Shares the newest estimate, where each packet of sound carries so many before it (`depth`). Where
+    /// no pictures are `wanted` all of it is there for sound, and a low one is no reason to pause.
     pub(in crate::mesh) fn share(
         &mut self,
         estimate: Bitrate,
         wanted: bool,
-        redundant: bool,
+        depth: usize,
         now: Instant,
     ) -> Share {
         if wanted {
@@ -94,8 +97,7 @@ impl Budget {
             self.turning_since = None;
         }
         self.choose_sound(estimate, wanted, now);
-        let (sound, _) = SOUND[self.sound];
-        let redundancy = if redundant { sound } else { Bitrate::ZERO };
+        let (sound, redundancy) = protected(self.sound, depth);
         Share {
             sound,
             redundancy,
@@ -110,11 +112,10 @@ impl Budget {
         rest.scale(PAYLOAD_SHARE).max(LEAST_VIDEO)
     }
 
-    /// Returns the estimate from which on sound is at its best, `redundant` or not, and pictures have
-    /// so much.
-    pub(in crate::mesh) fn needed(video: Option<Bitrate>, redundant: bool) -> Bitrate {
-        let (sound, _) = SOUND[SOUND.len() - 1];
-        let redundancy = if redundant { sound } else { Bitrate::ZERO };
+    /// Returns the estimate from which on sound is at its best, where each packet carries so many before
+    /// it (`depth`), and pictures have so much.
+    pub(in crate::mesh) fn needed(video: Option<Bitrate>, depth: usize) -> Bitrate {
+        let (sound, redundancy) = protected(SOUND.len() - 1, depth);
         let video = video.map_or(Bitrate::ZERO, |video| video.scale(1.0 / PAYLOAD_SHARE));
         sound + redundancy + SOUND_HEADERS + video
     }
@@ -162,6 +163,17 @@ impl Budget {
     }
 }
 
+/// Returns what sound has at a step, and what the earlier packets take that each carries.
+fn protected(step: usize, depth: usize) -> (Bitrate, Bitrate) {
+    let step = if depth > 1 {
+        step.min(MOST_THRICE)
+    } else {
+        step
+    };
+    let (sound, _) = SOUND[step];
+    (sound, sound.scale(depth as f64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,10 +199,10 @@ mod tests {
 
         fn run(&mut self, kbps: u64, wanted: bool, steps: u32) -> Share {
             let estimate = Bitrate::from_kbps(kbps);
-            let mut share = self.budget.share(estimate, wanted, false, self.now);
+            let mut share = self.budget.share(estimate, wanted, 0, self.now);
             for _ in 0..steps {
                 self.now += Duration::from_millis(100);
-                share = self.budget.share(estimate, wanted, false, self.now);
+                share = self.budget.share(estimate, wanted, 0, self.now);
             }
             share
         }
@@ -208,27 +220,29 @@ mod tests {
     #[test]
     fn what_is_needed_is_what_suffices() {
         let most = Bitrate::from_kbps(1_200);
-        let share = Scene::new().hold(Budget::needed(Some(most), false).bps().div_ceil(1_000), 100);
+        let share = Scene::new().hold(Budget::needed(Some(most), 0).bps().div_ceil(1_000), 100);
         assert!(share.video >= most && share.video < most.scale(1.01));
         assert_eq!(share.sound, Bitrate::from_kbps(32));
-        assert!(Budget::needed(None, false) < Bitrate::from_kbps(80));
+        assert!(Budget::needed(None, 0) < Bitrate::from_kbps(80));
     }
 
     #[test]
     fn sound_that_carries_earlier_sound_takes_it_from_pictures() {
-        let mut scene = Scene::new();
         let most = Bitrate::from_kbps(600);
-        let needed = Bitrate::from_kbps(Budget::needed(Some(most), true).bps().div_ceil(1_000));
-        let share = scene.budget.share(needed, true, true, scene.now);
-        assert_eq!(
-            (share.sound, share.redundancy),
-            (share.redundancy, share.sound)
-        );
-        assert!(share.video >= most && share.video < most.scale(1.01));
-        let without = scene.budget.share(needed, true, false, scene.now);
-        assert_eq!(without.redundancy, Bitrate::ZERO);
-        assert_eq!(without.sound, share.sound);
-        assert!(without.video > share.video);
+        for (depth, kbps) in [(1, 32), (2, 24)] {
+            let mut scene = Scene::new();
+            let needed =
+                Bitrate::from_kbps(Budget::needed(Some(most), depth).bps().div_ceil(1_000));
+            let share = scene.budget.share(needed, true, depth, scene.now);
+            let sound = Bitrate::from_kbps(kbps);
+            assert_eq!(share.sound, sound);
+            assert_eq!(share.redundancy, sound.scale(depth as f64));
+            assert!(share.video >= most && share.video < most.scale(1.01));
+            let without = scene.budget.share(needed, true, 0, scene.now);
+            assert_eq!(without.redundancy, Bitrate::ZERO);
+            assert_eq!(without.sound, Bitrate::from_kbps(32));
+            assert!(without.video > share.video);
+        }
     }
 
     #[test]
@@ -272,7 +286,7 @@ mod tests {
     #[test]
     fn where_nobody_looks_little_is_enough() {
         let mut scene = Scene::new();
-        let least = Budget::needed(None, false).bps() / 1_000;
+        let least = Budget::needed(None, 0).bps() / 1_000;
         let share = scene.run(least, false, 100);
         assert_eq!((share.sound, share.paused), (Bitrate::from_kbps(32), false));
         assert_eq!(scene.run(50, false, 0).sound, Bitrate::from_kbps(24));

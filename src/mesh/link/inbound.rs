@@ -24,6 +24,7 @@ use super::{
     recovery::Unpacker,
     remote_clock::RemoteClock,
     reorder::{Reorder, ReorderStats},
+    tally::Tally,
 };
 use crate::{
     latest::Reader,
@@ -100,6 +101,7 @@ pub(in crate::mesh) struct InboundStats {
 pub(in crate::mesh) struct Inbound {
     ssrc: Option<u32>,
     reorder: Reorder<RtpIn>,
+    tally: Tally,
     assembly: Assembly,
     clock: RemoteClock,
     /// The decoder's queue was full: everything up to the next keyframe is dropped.
@@ -117,6 +119,7 @@ impl Inbound {
         Self {
             ssrc: None,
             reorder: Reorder::new(),
+            tally: Tally::default(),
             assembly: Assembly::new(),
             clock: RemoteClock::new(90_000),
             overrun: false,
@@ -139,6 +142,7 @@ impl Inbound {
             // A stream begins with a keyframe: there is time to see whether it comes whole.
             self.keyframe_asked = Some(now);
         }
+        self.tally.note_picture(&packet);
         self.stats.video_bytes += packet.payload.len() as u64;
         self.reorder.push(packet.sequence, packet, now);
         self.reorder.skip_to_whole(
@@ -156,6 +160,8 @@ impl Inbound {
         stream: &Stream,
         config: &LinkConfig,
     ) -> bool {
+        let missing = self.tally.note_sound(&packet);
+        self.reorder.expect(missing, packet.arrived);
         self.stats.audio_bytes += packet.payload.len() as u64;
         if stream.redundant() == Some(packet.payload_type) {
             let opus = stream.payload_type();

@@ -157,14 +157,13 @@ impl Outbound {
                 // The mark begins a talk spurt (RFC 7587 section 4.1): silence before was not sent.
                 let before = self.last_step.replace(sound.step);
                 let marker = before.is_none_or(|before| sound.step != before + 1);
-                let earlier = self.carrier.before(timestamp, &sound.data);
-                let earlier = earlier.filter(|_| self.protection.on());
-                let (payload, redundant) = match earlier.zip(peer.audio.redundant()) {
-                    Some((earlier, _)) => {
-                        let codec = peer.audio.payload_type();
-                        (wrap(codec, &sound.data, &[earlier]), true)
-                    }
-                    None => (sound.data, false),
+                let understood = peer.audio.redundant().is_some();
+                let depth = self.protection.depth() * usize::from(understood);
+                let earlier = self.carrier.before(timestamp, &sound.data, depth);
+                let redundant = !earlier.is_empty();
+                let payload = match redundant {
+                    true => wrap(peer.audio.payload_type(), &sound.data, &earlier),
+                    false => sound.data,
                 };
                 self.stats.audio_bytes += payload.len() as u64;
                 peer.audio
@@ -256,13 +255,13 @@ impl Outbound {
         now: Instant,
     ) -> Option<LinkEvent> {
         self.want(wanted, now);
-        let before = self.protection.on();
-        let redundant =
-            understood && (self.protection).look(loss, false, self.wanted, estimate, now);
-        if redundant != before {
-            tracing::debug!(redundant, ?loss, %estimate, "sound carries earlier sound, or no more");
+        let before = self.protection.depth();
+        let depth = (self.protection).look(loss, false, self.wanted, estimate, now);
+        if depth != before {
+            tracing::debug!(depth, ?loss, %estimate, "sound carries more earlier sound, or less");
         }
-        let share = (self.budget).share(estimate, self.wanted, redundant, now);
+        let depth = depth * usize::from(understood);
+        let share = (self.budget).share(estimate, self.wanted, depth, now);
         match self.deaf {
             true => self.sound.set_no_wish(),
             false => self.sound.set_wish(share.sound),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! a way that is new, or loss from 1 % ─▶ on ─▶ below 0.5 % for 10 s ─▶ off
-//! and the estimate from 300 kb/s (or any that carries it, where more than 5 % is lost)
+//! from 200 kb/s on with the packet before, from 300 kb/s on with the two before
+//! (with one on any way that carries it, where more than 5 % is lost)
 //! ```
 //! Pure: time is an argument.
 
@@ -18,11 +19,19 @@ const CALM: Duration = Duration::from_secs(10);
 /// The time over which loss is averaged: a single lost packet is no loss rate.
 const MEAN: Duration = Duration::from_secs(4);
 
-/// Redundancy takes as much as sound itself: that is afforded from here on, and once it is, down to the
-/// second. With pictures beside it:
-const ROOM: [Bitrate; 2] = [Bitrate::from_kbps(300), Bitrate::from_kbps(250)];
-/// Without pictures: what two voices and headers take, at the best and at the second best.
-const ROOM_ALONE: [Bitrate; 2] = [Bitrate::from_kbps(88), Bitrate::from_kbps(72)];
+/// How many packets before it one carries at most.
+pub(in crate::mesh) const DEEPEST: usize = 2;
+/// What each block takes is afforded from here on, and once it is, down to the second. With pictures
+/// beside it; words come before them:
+const ROOM: [[Bitrate; 2]; DEEPEST] = [
+    [Bitrate::from_kbps(200), Bitrate::from_kbps(170)],
+    [Bitrate::from_kbps(300), Bitrate::from_kbps(250)],
+];
+/// Without pictures: what as many voices and headers take, at the best and at the second best.
+const ROOM_ALONE: [[Bitrate; 2]; DEEPEST] = [
+    [Bitrate::from_kbps(88), Bitrate::from_kbps(72)],
+    [Bitrate::from_kbps(120), Bitrate::from_kbps(96)],
+];
 /// Where so much is lost, words are, and pictures come after them.
 const WORDS_LOST: f32 = 0.05;
 /// What the least of sound, its copy and their headers take, and a little for reports.
@@ -78,7 +87,7 @@ impl Lossy {
 pub(in crate::mesh) struct Protection {
     lossy: Lossy,
     useful: bool,
-    on: bool,
+    depth: usize,
 }
 
 impl Protection {
@@ -91,8 +100,8 @@ impl Protection {
     }
 
     /// Takes in the share of packets lost lately, whether redundancy is `asked` for because others lose
-    /// packets further on, whether `pictures` are sent, and what may be sent in all. Returns whether sound
-    /// carries earlier sound.
+    /// packets further on, whether `pictures` are sent, and what may be sent in all. Returns how many
+    /// packets before it one of sound carries.
     pub(in crate::mesh) fn look(
         &mut self,
         loss: Option<f32>,
@@ -100,23 +109,28 @@ impl Protection {
         pictures: bool,
         target: Bitrate,
         now: Instant,
-    ) -> bool {
+    ) -> usize {
         let lossy = self.lossy.look(loss, now);
         let room = if pictures { ROOM } else { ROOM_ALONE };
         let needed = lossy && self.lossy.mean() > WORDS_LOST && target >= LEAST;
         self.useful = lossy || asked;
-        self.on = self.useful && target >= room[usize::from(self.on)] || needed;
-        self.on
+        let afforded = (1..).zip(room).filter(|(depth, [first, later])| {
+            let least = if self.depth >= *depth { later } else { first };
+            target >= *least
+        });
+        let afforded = afforded.count() * usize::from(self.useful);
+        self.depth = afforded.max(usize::from(needed));
+        self.depth
     }
 
-    /// Tells whether redundancy would be of use, affordable or not.
-    pub(in crate::mesh) fn useful(&self) -> bool {
-        self.useful
+    /// Returns how many packets before it one of sound would carry if everything were affordable.
+    pub(in crate::mesh) fn useful(&self) -> usize {
+        DEEPEST * usize::from(self.useful)
     }
 
-    /// Tells whether sound carries earlier sound.
-    pub(in crate::mesh) fn on(&self) -> bool {
-        self.on
+    /// Returns how many packets before it one of sound carries.
+    pub(in crate::mesh) fn depth(&self) -> usize {
+        self.depth
     }
 }
 
@@ -145,10 +159,9 @@ mod tests {
             for step in 0..seconds * 10 {
                 self.now += Duration::from_millis(100);
                 let target = Bitrate::from_kbps(kbps);
-                let is_on =
-                    self.protection
-                        .look(Some(percent / 100.0), false, true, target, self.now);
-                if is_on == on {
+                let loss = Some(percent / 100.0);
+                let depth = (self.protection).look(loss, false, true, target, self.now);
+                if (depth > 0) == on {
                     first.get_or_insert(step * 100);
                 }
             }
@@ -201,12 +214,23 @@ mod tests {
     #[test]
     fn a_narrow_link_has_none_unless_words_are_lost() {
         let mut scene = Scene::new();
-        assert_eq!(scene.hold(3.0, 280, 60, true), None);
-        assert!(scene.hold(3.0, 320, 1, true).is_some());
-        assert_eq!(scene.hold(3.0, 280, 60, false), None);
-        assert!(scene.hold(3.0, 240, 1, false).is_some());
+        assert_eq!(scene.hold(3.0, 190, 60, true), None);
+        assert!(scene.hold(3.0, 210, 1, true).is_some());
+        assert_eq!(scene.hold(3.0, 180, 60, false), None);
+        assert!(scene.hold(3.0, 160, 1, false).is_some());
         assert!(scene.hold(8.0, 100, 60, true).is_some());
         assert!(scene.hold(8.0, 60, 1, false).is_some());
+    }
+
+    #[test]
+    fn where_there_is_more_room_more_is_carried() {
+        let mut scene = Scene::new();
+        for (kbps, depth) in [(290, 1), (310, 2), (260, 2), (240, 1), (290, 1), (1_000, 2)] {
+            scene.hold(3.0, kbps, 2, true);
+            assert_eq!(scene.protection.depth(), depth, "{kbps}");
+        }
+        scene.hold(0.0, 1_000, 60, false);
+        assert_eq!(scene.protection.depth(), 0);
     }
 
     #[test]
@@ -216,17 +240,23 @@ mod tests {
         for _ in 0..600 {
             scene.now += Duration::from_millis(100);
             let target = Bitrate::from_kbps(1_000);
-            assert!(scene.protection.look(None, false, true, target, scene.now));
+            let depth = (scene.protection).look(None, false, true, target, scene.now);
+            assert_eq!(depth, DEEPEST);
         }
     }
 
     #[test]
     fn without_pictures_there_is_room_for_it_much_earlier() {
         let (mut protection, now) = (Protection::default(), clock::now());
-        for (kbps, pictures, on) in [(90, true, false), (90, false, true), (75, false, true)] {
+        for (kbps, pictures, depth) in [
+            (90, true, 0),
+            (90, false, 1),
+            (75, false, 1),
+            (130, false, 2),
+        ] {
             let target = Bitrate::from_kbps(kbps);
-            assert_eq!(protection.look(None, true, pictures, target, now), on);
-            assert!(protection.useful());
+            assert_eq!(protection.look(None, true, pictures, target, now), depth);
+            assert_eq!(protection.useful(), DEEPEST);
         }
     }
 
@@ -234,7 +264,7 @@ mod tests {
     fn what_is_asked_for_is_given_where_there_is_room() {
         let mut protection = Protection::default();
         let now = clock::now();
-        for (asked, kbps, given) in [(true, 400, true), (true, 200, false), (false, 400, false)] {
+        for (asked, kbps, given) in [(true, 400, 2), (true, 160, 0), (false, 400, 0)] {
             let target = Bitrate::from_kbps(kbps);
             assert_eq!(protection.look(Some(0.0), asked, true, target, now), given);
         }

@@ -1,12 +1,18 @@
-//! Sound that survives losses: each packet may carry the one before, in the form of redundant audio data.
+//! Sound that survives losses: each packet may carry one or two before it, in the form of redundant audio
+//! data.
 //!
-//! Where packet n-1 is lost, packet n brings it, 20 ms later; and where n-2 is lost as well, what Opus
-//! carries of it in n-1 stands in (in-band FEC). One block is carried besides the packet's own, and only
-//! if nothing was left unsent in between: sound from before a pause is of no use.
+//! Where packet n-1 is lost, packet n brings it, 20 ms later; and n-2, if that is lost as well. Of what is
+//! lost before those, what Opus carries of it in the next stands in (in-band FEC). Only what nothing was
+//! left unsent after is carried: sound from before a pause is of no use.
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::redundancy::{Block, Malformed, unwrap};
+use super::{
+    protection::DEEPEST,
+    redundancy::{Block, Malformed, unwrap},
+};
 use crate::{
     media::{Way, audio::VoicePacket},
     mesh::peer::RtpIn,
@@ -20,23 +26,35 @@ const FRAME: u32 = 960;
 /// A packet that is this much older than the newest is of a sender that started anew.
 const MOST_MISORDER: u16 = 100;
 
-/// The sound of one connection on its way out: knows the packet before.
+/// The sound of one connection on its way out: knows the packets before.
 #[derive(Debug, Default)]
 pub(in crate::mesh) struct Carrier {
-    before: Option<(u32, Bytes)>,
+    /// The newest last, with its timestamp.
+    before: VecDeque<(u32, Bytes)>,
 }
 
 impl Carrier {
-    /// Returns the packet before, and how much older it is in samples, if nothing was left unsent
-    /// between it and the packet that is sent now.
+    /// Returns up to `depth` packets before the one that is sent now, the oldest first, and how much older
+    /// they are in samples; of those only between which and it nothing was left unsent.
     pub(in crate::mesh) fn before(
         &mut self,
         timestamp: u32,
         payload: &Bytes,
-    ) -> Option<(u32, Bytes)> {
-        let (at, before) = self.before.replace((timestamp, payload.clone()))?;
-        let offset = timestamp.wrapping_sub(at);
-        (offset == FRAME).then_some((offset, before))
+        depth: usize,
+    ) -> Vec<(u32, Bytes)> {
+        let offset = |at: u32| timestamp.wrapping_sub(at);
+        if (self.before.back()).is_some_and(|(at, _)| offset(*at) != FRAME) {
+            self.before.clear();
+        }
+        let skipped = self.before.len().saturating_sub(depth);
+        let carried = self.before.iter().skip(skipped);
+        let carried = carried.map(|(at, before)| (offset(*at), before.clone()));
+        let carried = carried.collect();
+        if self.before.len() == DEEPEST {
+            self.before.pop_front();
+        }
+        self.before.push_back((timestamp, payload.clone()));
+        carried
     }
 }
 
@@ -71,7 +89,7 @@ impl Unpacker {
         let earlier = blocks.len();
         let is_sound =
             |block: &Block| block.payload_type == payload_type && !block.payload.is_empty();
-        let mut sounds = Vec::with_capacity(2);
+        let mut sounds = Vec::with_capacity(1 + DEEPEST);
         // A marked packet begins a talk spurt: what it carries was withheld, and has no number.
         let missing = if packet.marker { 0 } else { missing };
         for (index, block) in blocks.into_iter().enumerate() {
@@ -146,6 +164,7 @@ mod tests {
             ssrc: 1,
             payload,
             arrived: clock::now(),
+            together: None,
         }
     }
 
@@ -154,13 +173,15 @@ mod tests {
         (i32::from(sequence as i16) * FRAME as i32) as u32
     }
 
-    /// What comes of packets that each carry the one before: number, whether it is a recovered one, and
+    /// What comes of packets that each carry so many before: number, whether it is a recovered one, and
     /// what is in it.
-    fn come(unpacker: &mut Unpacker, numbers: &[u16]) -> Vec<(u16, bool, String)> {
+    fn come(unpacker: &mut Unpacker, numbers: &[u16], depth: u16) -> Vec<(u16, bool, String)> {
         let mut out = Vec::new();
         for number in numbers {
             let name = |number: u16| Bytes::from(format!("sound {number}"));
-            let before = [(FRAME, name(number.wrapping_sub(1)))];
+            let back = (1..=depth).rev();
+            let before = back.map(|n| (u32::from(n) * FRAME, name(number.wrapping_sub(n))));
+            let before: Vec<_> = before.collect();
             let packet = packet(*number, wrap(OPUS, &name(*number), &before));
             let sounds = unpacker.redundant(&packet, OPUS, Way::Direct);
             for sound in sounds.expect("it is whole") {
@@ -176,7 +197,7 @@ mod tests {
     fn a_lost_packet_comes_with_the_next_and_what_came_comes_once() {
         let sound = |number: u16, recovered| (number, recovered, format!("sound {number}"));
         let mut unpacker = Unpacker::default();
-        let heard = come(&mut unpacker, &[65_533, 65_534, 0, 3, 4, 2]);
+        let heard = come(&mut unpacker, &[65_533, 65_534, 0, 3, 4, 2], 1);
         let expected = [
             sound(65_533, false),
             sound(65_534, false),
@@ -189,7 +210,23 @@ mod tests {
         ];
         assert_eq!(heard, expected);
         // Another stream, or a sender that started anew: nothing is known to be missing.
-        assert_eq!(come(&mut unpacker, &[40_000]), [sound(40_000, false)]);
+        assert_eq!(come(&mut unpacker, &[40_000], 1), [sound(40_000, false)]);
+        // Two in a row, three, and one.
+        let heard = come(&mut unpacker, &[40_003, 40_007, 40_009], 2);
+        let expected = [
+            (1, true),
+            (2, true),
+            (3, false),
+            (5, true),
+            (6, true),
+            (7, false),
+            (8, true),
+            (9, false),
+        ];
+        assert_eq!(
+            heard,
+            expected.map(|(n, recovered)| sound(40_000 + n, recovered))
+        );
     }
 
     #[test]
@@ -216,14 +253,18 @@ mod tests {
     #[test]
     fn nothing_is_carried_over_a_pause() {
         let mut carrier = Carrier::default();
-        assert_eq!(carrier.before(0, &bytes("a")), None);
-        assert_eq!(
-            carrier.before(FRAME, &bytes("b")),
-            Some((FRAME, bytes("a")))
-        );
-        assert_eq!(carrier.before(20 * FRAME, &bytes("c")), None);
-        let next = carrier.before(21 * FRAME, &bytes("d"));
-        assert_eq!(next, Some((FRAME, bytes("c"))));
+        let mut before = |frame: u32, name, depth| {
+            let carried = carrier.before(frame * FRAME, &bytes(name), depth);
+            let text = |(offset, payload): (u32, Bytes)| (offset / FRAME, payload);
+            carried.into_iter().map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(before(0, "a", 2), []);
+        assert_eq!(before(1, "b", 2), [(1, bytes("a"))]);
+        assert_eq!(before(2, "c", 2), [(2, bytes("a")), (1, bytes("b"))]);
+        assert_eq!(before(3, "d", 1), [(1, bytes("c"))]);
+        assert_eq!(before(4, "e", 0), []);
+        assert_eq!(before(20, "f", 2), []);
+        assert_eq!(before(21, "g", 2), [(1, bytes("f"))]);
     }
 
     #[test]

@@ -102,6 +102,13 @@ impl<T> Reorder<T> {
         self.stats.received += 1;
     }
 
+    /// Takes so many packets after the newest for missing, because something else shows that they are.
+    pub(in crate::mesh) fn expect(&mut self, packets: u16, now: Instant) {
+        if self.next.is_some() {
+            self.requests.expect(packets.into(), now);
+        }
+    }
+
     /// Returns the next packet in order, or the gap where patience ended.
     pub(in crate::mesh) fn pop(&mut self, now: Instant) -> Option<Ordered<T>> {
         let next = self.next?;
@@ -161,7 +168,10 @@ impl<T> Reorder<T> {
     /// Returns when [`pop`](Self::pop) or [`ask`](Self::ask) may have something without a new packet.
     pub(in crate::mesh) fn poll_timeout(&self) -> Option<Instant> {
         let patience = self.patience();
-        let give_up = self.requests.first_since().map(|since| since + patience);
+        // Where nothing waits, there is nothing to give up for.
+        let first = self.requests.first_since();
+        let first = first.filter(|_| !self.waiting.is_empty());
+        let give_up = first.map(|since| since + patience);
         let ask = self.requests.poll_timeout();
         ask.into_iter().chain(give_up).min()
     }
@@ -260,6 +270,31 @@ mod tests {
         buffer.push(2, 2, later);
         assert_eq!(drain(&mut buffer, later), packets(&[1, 2, 3]));
         assert_eq!(buffer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn what_is_expected_is_asked_for_though_nothing_comes_after_it() {
+        let start = clock::now();
+        let mut buffer = filled(&[1, 2], start);
+        drain(&mut buffer, start);
+        buffer.expect(2, start);
+        let later = start + Duration::from_millis(30);
+        assert_eq!(buffer.ask(later), [3, 4]);
+        buffer.push(4, 4, later);
+        assert_eq!(drain(&mut buffer, later), []);
+        buffer.push(3, 3, later);
+        assert_eq!(drain(&mut buffer, later), packets(&[3, 4]));
+        // Never sent: it is asked for a few times, and nobody waits for it.
+        buffer.expect(1, later);
+        let mut asked = 0;
+        while let Some(due) = buffer.poll_timeout() {
+            asked += buffer.ask(due).len();
+            assert_eq!(drain(&mut buffer, due), []);
+        }
+        assert_eq!(asked, 12);
+        buffer.push(5, 5, later + Duration::from_secs(9));
+        assert_eq!(drain(&mut buffer, later), packets(&[5]));
+        assert_eq!(buffer.stats().lost, 0);
     }
 
     #[test]

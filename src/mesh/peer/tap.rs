@@ -27,7 +27,7 @@ use rtc::{
 };
 use tokio::sync::mpsc;
 
-use super::codecs::{H264, OPUS, REDUNDANT};
+use super::codecs::{self, H264, OPUS, REDUNDANT};
 
 /// Pictures or sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +55,8 @@ pub(crate) struct RtpIn {
     pub(crate) payload: Bytes,
     /// When it arrived.
     pub(crate) arrived: Instant,
+    /// Its number among all packets of the connection, where it has one and that is of use.
+    pub(crate) together: Option<u16>,
 }
 
 /// Something that arrived from the other side.
@@ -94,7 +96,8 @@ pub(crate) enum Received {
 pub(super) struct Tap {
     /// When it is full, media is lost like on the network, and reports too.
     received: mpsc::Sender<Received>,
-    remote: HashMap<u32, Kind>,
+    /// The streams that come in, and the extension that holds the number of all packets together.
+    remote: HashMap<u32, (Kind, Option<u8>)>,
     local_video: Option<u32>,
     writes: VecDeque<TaggedPacket>,
 }
@@ -130,7 +133,7 @@ impl Tap {
     fn rtcp(&self, packet: &dyn rtcp::Packet, arrived: Instant) {
         let packet = packet.as_any();
         if let Some(report) = packet.downcast_ref::<SenderReport>() {
-            if let Some(kind) = self.remote.get(&report.ssrc) {
+            if let Some((kind, _)) = self.remote.get(&report.ssrc) {
                 self.pass(Received::SenderReport {
                     kind: *kind,
                     ntp: report.ntp_time,
@@ -166,8 +169,13 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
         let arrived = message.now;
         match message.message.packet {
             Packet::Rtp(packet) => {
-                let Some(kind) = self.remote.get(&packet.header.ssrc) else {
+                let Some((kind, id)) = self.remote.get(&packet.header.ssrc) else {
                     return Ok(());
+                };
+                let number = id.and_then(|id| packet.header.get_extension(id));
+                let together = match number.as_deref() {
+                    Some([high, low]) => Some(u16::from_be_bytes([*high, *low])),
+                    _ => None,
                 };
                 let packet = RtpIn {
                     payload_type: packet.header.payload_type,
@@ -177,6 +185,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
                     ssrc: packet.header.ssrc,
                     payload: packet.payload,
                     arrived,
+                    together,
                 };
                 self.pass(Received::Rtp(*kind, packet));
             }
@@ -216,7 +225,8 @@ impl Interceptor for Tap {
 
     fn bind_remote_stream(&mut self, info: &StreamInfo) {
         if let Some(kind) = kind_of(info) {
-            self.remote.insert(info.ssrc, kind);
+            self.remote
+                .insert(info.ssrc, (kind, codecs::transport_wide_extension(info)));
         }
     }
 

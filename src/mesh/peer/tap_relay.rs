@@ -109,6 +109,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RelayTap {
                     ssrc: packet.header.ssrc,
                     payload: packet.payload,
                     arrived,
+                    together: None,
                 };
                 self.pass(FromRelay::Rtp(packet));
             }

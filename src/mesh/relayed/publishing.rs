@@ -273,8 +273,8 @@ impl Publishing {
         flow.set_share(seat.report(now, report));
         flow.set_wanted(useful);
         let (target, beside) = (flow.target(), pictures || self.paused);
-        let redundant = (self.protection).look(flow.loss(), self.others_lose, beside, target, now);
-        let share = self.budget.share(target, beside, redundant, now);
+        let depth = (self.protection).look(flow.loss(), self.others_lose, beside, target, now);
+        let share = self.budget.share(target, beside, depth, now);
         if let Some(sound) = &self.sound {
             sound.set_wish(share.sound);
         }
@@ -349,9 +349,9 @@ impl Publishing {
                 self.last_step = Some(sound.step);
                 self.last_sound = Some((sound.step, sound.captured));
                 let timestamp = config.time_base.sound(sound.step);
-                let earlier = self.carrier.before(timestamp, &sound.data);
-                let earlier = earlier.filter(|_| self.protection.on());
-                let payload = wrap(RELAYED_OPUS, &sound.data, earlier.as_slice());
+                let depth = self.protection.depth();
+                let earlier = self.carrier.before(timestamp, &sound.data, depth);
+                let payload = wrap(RELAYED_OPUS, &sound.data, &earlier);
                 self.audio_bytes += payload.len() as u64;
                 let packet = RtpOut {
                     timestamp,
