@@ -1,4 +1,4 @@
-//! Packets that carry the one before them (RFC 2198), in simulated time.
+//! Packets that carry one or two before them (RFC 2198), in simulated time.
 
 use super::*;
 
@@ -6,7 +6,8 @@ use super::*;
 #[derive(Clone, Copy)]
 struct Course {
     loss_percent: u64,
-    redundant: bool,
+    /// How many packets before it each carries.
+    depth: usize,
     way: Way,
     delay_millis: i64,
     seed: u64,
@@ -19,37 +20,49 @@ const OTHER: u64 = 51_000;
 
 impl Scene {
     /// Sends packets through a network that loses some and delays others by up to 10 ms; each carries
-    /// the one before where that is so. Returns how many were lost.
+    /// those before it, as many as the course says. Returns how many were lost.
     fn send_through(&mut self, course: Course, packets: std::ops::Range<u64>) -> u64 {
         let mut random = Seeded(course.seed);
         let base = if course.way == Way::Direct { 7 } else { OTHER };
         let first = packets.start;
-        let mut before = true;
-        let mut fec = true;
+        // Of those that were lost in a row just before: whether they carry a copy in Opus.
+        let mut missing: Vec<bool> = Vec::new();
         let mut lost = 0;
         for n in packets {
             let arrives = n == first || random.next(100) >= course.loss_percent;
             let delay = course.delay_millis + random.next(10) as i64;
-            let fec_before = std::mem::replace(&mut fec, random.next(100) >= WITHOUT_FEC);
+            let fec = random.next(100) >= WITHOUT_FEC;
             if arrives {
-                if course.redundant && !before {
-                    self.send_recovered(course.way, n, base, delay, fec_before);
+                let carried = missing.len().min(course.depth);
+                let skipped = missing.len() - carried;
+                for (index, repairs) in missing.drain(..).skip(skipped).enumerate() {
+                    let back = (carried - index) as u64;
+                    self.send_recovered(course.way, (n, back), base, delay, repairs);
                 }
                 let number = (base + n) as u16;
                 self.send_on(course.way, n, number, (n * 960) as u32, delay, n == first);
                 self.packets.last_mut().expect("it was sent").repairs = fec;
             }
-            lost += u64::from(!arrives);
-            before = arrives;
+            if !arrives {
+                lost += 1;
+                missing.push(fec);
+            }
         }
         lost
     }
 
-    /// Sends packet `n`'s copy of the one before it.
-    fn send_recovered(&mut self, way: Way, n: u64, base: u64, delay_millis: i64, repairs: bool) {
-        let earlier = n - 1;
+    /// Sends packet `n`'s copy of the one so many before it.
+    fn send_recovered(
+        &mut self,
+        way: Way,
+        (n, back): (u64, u64),
+        base: u64,
+        delay_millis: i64,
+        repairs: bool,
+    ) {
+        let earlier = n - back;
         let (sequence, timestamp) = ((base + earlier) as u16, (earlier * 960) as u32);
-        let delay = delay_millis + 20;
+        let delay = delay_millis + 20 * back as i64;
         self.send_on(way, earlier, sequence, timestamp, delay, false);
         let packet = self.packets.last_mut().expect("it was sent");
         packet.recovered = true;
@@ -72,14 +85,14 @@ impl Scene {
 
 #[test]
 fn redundancy_makes_little_of_random_loss() {
-    println!("ten minutes of sound: made up and longest gap, without and with redundancy; wait");
+    println!("ten minutes of sound: made up and longest gap, with so many packets in each; wait");
     for (loss_percent, most_of_before) in [(2, 0.15), (5, 0.15), (10, 0.2)] {
         let mut made_up = Vec::new();
-        for redundant in [false, true] {
+        for depth in 0..=2 {
             let mut scene = Scene::new();
             let course = Course {
                 loss_percent,
-                redundant,
+                depth,
                 way: Way::Direct,
                 delay_millis: 30,
                 seed: 11,
@@ -89,7 +102,7 @@ fn redundancy_makes_little_of_random_loss() {
             let stats = scene.buffer.stats();
             let (gap, wait) = (scene.longest_gap_millis(), scene.buffer.wait());
             println!(
-                "{loss_percent} %, redundant {redundant}: {lost} lost, {} recovered, {} missing, \
+                "{loss_percent} %, {depth} carried: {lost} lost, {} recovered, {} missing, \
                  {} ms made up, longest {gap} ms, wait {wait:?}",
                 stats.recovered,
                 stats.lost,
@@ -104,15 +117,16 @@ fn redundancy_makes_little_of_random_loss() {
                 (stats.received + stats.lost).abs_diff(30_000) <= 10,
                 "{stats:?}"
             );
-            assert_eq!(stats.recovered > 0, redundant);
+            assert_eq!(stats.recovered > 0, depth > 0);
             made_up.push(stats.concealed as f64);
-            if redundant && loss_percent <= 2 {
-                assert!(gap <= 60, "{gap} ms");
+            if depth > 0 && loss_percent <= 2 {
+                assert!(gap <= 60 / depth as u32, "{gap} ms");
             }
             assert!(wait < Duration::from_millis(110), "{wait:?}");
         }
         let share = made_up[1] / made_up[0];
         assert!(share < most_of_before, "{loss_percent} %: {share}");
+        assert!(made_up[2] < made_up[1], "{loss_percent} %: {made_up:?}");
     }
 }
 
@@ -121,7 +135,7 @@ fn redundancy_without_loss_changes_nothing() {
     let mut scene = Scene::new();
     for n in 0..1_000 {
         if n > 0 {
-            scene.send_recovered(Way::Direct, n, 0, 30, true);
+            scene.send_recovered(Way::Direct, (n, 1), 0, 30, true);
         }
         scene.send(n, 30);
     }
@@ -139,7 +153,7 @@ fn a_packet_that_was_overtaken_by_its_copy_is_played_once_and_was_not_lost() {
     for n in 0..500 {
         let late = n % 5 == 3;
         if n % 5 == 4 {
-            scene.send_recovered(Way::Direct, n, 0, 30, true);
+            scene.send_recovered(Way::Direct, (n, 1), 0, 30, true);
         }
         scene.send(n, if late { 55 } else { 30 });
     }
@@ -163,7 +177,7 @@ fn recovered_sound_does_not_disturb_a_change_of_ways() {
     for (seed, (from, to, slower)) in (20..).step_by(2).zip(changes) {
         let course = |way, delay_millis, seed| Course {
             loss_percent: 5,
-            redundant: true,
+            depth: 1,
             way,
             delay_millis,
             seed,
@@ -197,13 +211,13 @@ fn recovered_sound_does_not_disturb_a_change_of_ways() {
 fn copies_that_belong_nowhere_are_left_alone() {
     let mut scene = Scene::new();
     // Before anything came, of an unknown way, and with numbers that make no sense.
-    scene.send_recovered(Way::Direct, 1, 0, 0, true);
+    scene.send_recovered(Way::Direct, (1, 1), 0, 0, true);
     for n in 1..200 {
         scene.send(n, 30);
         if n % 10 == 0 {
-            scene.send_recovered(Way::Relayed, n, 5, 30, true);
-            scene.send_recovered(Way::Direct, n, 9_000, 30, true);
-            scene.send_recovered(Way::Direct, n + 50, 0, 30 - 1_000, true);
+            scene.send_recovered(Way::Relayed, (n, 1), 5, 30, true);
+            scene.send_recovered(Way::Direct, (n, 1), 9_000, 30, true);
+            scene.send_recovered(Way::Direct, (n + 50, 1), 0, 30 - 1_000, true);
             scene.packets.last_mut().expect("it was sent").timestamp += 3_000_000_000;
         }
     }

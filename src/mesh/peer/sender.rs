@@ -65,10 +65,19 @@ struct Video {
     sent: Resend<rtp::Packet>,
 }
 
+/// A packet that waits to leave.
+struct Waiting {
+    packet: TaggedPacket,
+    /// How often it leaves, one right after the other. All bear the same numbers: the receiver's replay
+    /// protection takes out all but the first that comes (RFC 3711 section 3.3.2), and what it does not
+    /// see it would report as lost.
+    copies: usize,
+}
+
 /// The interceptor.
 pub(super) struct Sender {
     controller: Controller,
-    pacer: Pacer<TaggedPacket>,
+    pacer: Pacer<Waiting>,
     history: History,
     reader: Reader,
     flow: Arc<Flow>,
@@ -165,11 +174,12 @@ impl Sender {
     fn depart(
         &mut self,
         now: Instant,
-        mut packet: TaggedPacket,
+        waiting: Waiting,
         size: DataSize,
         class: Class,
         probe: Option<ProbeId>,
     ) {
+        let Waiting { mut packet, copies } = waiting;
         packet.now = now;
         if let Packet::Rtp(rtp) = &mut packet.message.packet {
             self.number(now, rtp, size, probe);
@@ -181,7 +191,17 @@ impl Sender {
                     video.last = Some((rtp.header.clone(), packet.transport));
                     (video.sent).push(now, rtp.header.sequence_number, rtp.clone(), size);
                 }
-                (Class::Retransmission, _) => self.flow.add_retransmitted(size.bytes()),
+                (Class::Retransmission, _) => {
+                    self.flow.add_retransmitted(size.bytes());
+                    for _ in 1..copies {
+                        let message = AttributedPacket::new(Packet::Rtp(rtp.clone()));
+                        self.writes.push_back(TaggedPacket {
+                            now,
+                            transport: packet.transport,
+                            message,
+                        });
+                    }
+                }
                 _ => {}
             }
         }
@@ -256,7 +276,8 @@ impl Sender {
         };
         self.listen();
         let plan = self.controller.plan();
-        if !self.pacer.push(now, packet, size, class, &plan) {
+        let waiting = Waiting { packet, copies: 1 };
+        if !self.pacer.push(now, waiting, size, class, &plan) {
             tracing::trace!("a packet belongs to a picture that cannot be shown");
         }
         self.release(now);
@@ -314,7 +335,6 @@ impl Sender {
 
     fn send_again(&mut self, now: Instant, nack: &TransportLayerNack) {
         let plan = self.controller.plan();
-        // The receiver's replay protection takes out all but one (RFC 3711 section 3.3.2).
         let copies = copies(self.controller.loss(), &plan);
         let Some(video) = self.videos.get_mut(&nack.media_ssrc) else {
             return;
@@ -331,16 +351,15 @@ impl Sender {
             let Some(packet) = video.sent.take(now, number) else {
                 continue;
             };
-            let size = size_of(packet);
-            for _ in 0..copies {
-                let packet = TaggedPacket {
-                    now,
-                    transport: *transport,
-                    message: AttributedPacket::new(Packet::Rtp(packet.clone())),
-                };
-                if !(self.pacer).push(now, packet, size, Class::Retransmission, &plan) {
-                    tracing::debug!("too much is asked for again: a packet is not sent again");
-                }
+            let size = DataSize::from_bytes(size_of(packet).bytes() * copies as u64);
+            let packet = TaggedPacket {
+                now,
+                transport: *transport,
+                message: AttributedPacket::new(Packet::Rtp(packet.clone())),
+            };
+            let waiting = Waiting { packet, copies };
+            if !(self.pacer).push(now, waiting, size, Class::Retransmission, &plan) {
+                tracing::debug!("too much is asked for again: a packet is not sent again");
             }
         }
     }
