@@ -1,7 +1,7 @@
 //! Packets that are asked for again (RFC 4585 section 6.2.1): when, and how many copies answer.
 //!
 //! ```text
-//! noted ─ 8 ms ─▶ asked · asked · asked ─ a round trip and a bit ─▶ asked · asked · asked ─ …
+//! noted ─▶ asked · asked · asked ─ a round trip and a bit ─▶ asked · asked · asked ─ …
 //!                    └─▶ copy copy copy
 //! ```
 //! A request may be lost, and what answers it. Another round trip is a picture that stands still, and
@@ -24,8 +24,12 @@ const APART: Duration = Duration::from_millis(10);
 pub const SAME_ROW: Duration = Duration::from_millis(25);
 /// Most rows for one packet.
 const ROWS: u32 = 4;
-/// How long a packet may be merely out of order before it is asked for.
+/// How long a packet may be merely out of order before it is asked for, where packets were out of order
+/// lately; elsewhere it is asked for at once.
 const REORDERING: Duration = Duration::from_millis(8);
+const LATELY: Duration = Duration::from_secs(30);
+/// What comes sooner than in this share of a round trip after it was missed, nothing can have answered.
+const UNANSWERED: f64 = 0.4;
 /// How many packets are asked for at once at most.
 const MOST_ASKED: usize = 64;
 
@@ -53,16 +57,6 @@ struct Missing {
     ask_at: Instant,
 }
 
-impl Missing {
-    fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            asked: 0,
-            ask_at: now + REORDERING,
-        }
-    }
-}
-
 /// What is missing of a stream whose packets are numbered without wrapping.
 #[derive(Debug, Default)]
 pub struct Requests {
@@ -70,16 +64,26 @@ pub struct Requests {
     end: Option<u64>,
     missing: BTreeMap<u64, Missing>,
     asked_for: u64,
+    /// The last round trip that was told.
+    round_trip: Duration,
+    /// When a packet was last out of order.
+    reordered: Option<Instant>,
 }
 
 impl Requests {
     /// Takes note of a packet that came: what lies between it and the highest before is missing.
     pub fn note(&mut self, number: u64, now: Instant) {
         for missed in self.end.unwrap_or(number)..number {
-            self.missing.insert(missed, Missing::new(now));
+            self.miss(missed, now);
         }
         self.end = self.end.max(Some(number + 1));
-        self.missing.remove(&number);
+        let Some(missing) = self.missing.remove(&number) else {
+            return;
+        };
+        let late = now.saturating_duration_since(missing.since);
+        if late < self.round_trip.mul_f64(UNANSWERED) {
+            self.reordered = Some(now);
+        }
     }
 
     /// Takes so many packets after the highest seen for missing, because something else shows that they are.
@@ -87,8 +91,22 @@ impl Requests {
         if let Some(end) = self.end.filter(|_| packets > 0) {
             let last = end + packets - 1;
             self.note(last, now);
-            self.missing.insert(last, Missing::new(now));
+            self.miss(last, now);
         }
+    }
+
+    fn miss(&mut self, number: u64, now: Instant) {
+        let lately = |at: Instant| now.saturating_duration_since(at) < LATELY;
+        let patience = match self.reordered.is_some_and(lately) {
+            true => REORDERING,
+            false => Duration::ZERO,
+        };
+        let missing = Missing {
+            since: now,
+            asked: 0,
+            ask_at: now + patience,
+        };
+        self.missing.insert(number, missing);
     }
 
     /// Begins anew: nothing before this number is of interest.
@@ -131,6 +149,7 @@ impl Requests {
 
     /// Returns the numbers to ask for now, where a request and its answer take a `round_trip`.
     pub fn ask(&mut self, round_trip: Duration, now: Instant) -> Vec<u64> {
+        self.round_trip = round_trip;
         let pause = round_trip + round_trip / 8 + Duration::from_millis(15);
         let apart = APART.min(round_trip / ROW);
         let mut asked = Vec::new();

@@ -25,7 +25,7 @@ fn what_is_missing_is_asked_for_three_times_a_round_trip_and_then_no_more() {
         assert_eq!(requests.ask(TRIP, due), [7]);
         at.push((due - start).as_millis());
     }
-    assert_eq!(at, [8, 18, 28, 113, 123, 133, 218, 228, 238, 323, 333, 343]);
+    assert_eq!(at, [0, 10, 20, 105, 115, 125, 210, 220, 230, 315, 325, 335]);
     assert_eq!(requests.asked_for(), 1);
     assert_eq!(requests.first_since(), Some(start));
     requests.give_up_before(8);
@@ -71,7 +71,7 @@ fn a_short_round_trip_has_room_for_all_three() {
         requests.ask(trip, due);
         at.push((due - start).as_micros());
     }
-    assert_eq!(at, [8_000, 10_000, 12_000, 29_750]);
+    assert_eq!(at, [0, 2_000, 4_000, 21_750]);
 }
 
 #[test]
@@ -87,4 +87,25 @@ fn a_full_way_gets_one_copy_and_a_very_lossy_one_fewer() {
     assert_eq!(copies(Some(0.02), &plan(false)), 3);
     assert_eq!(copies(Some(0.08), &plan(false)), 2);
     assert_eq!(copies(Some(0.02), &plan(true)), 1);
+}
+
+#[test]
+fn where_packets_are_out_of_order_it_is_waited_a_little_before_one_is_asked_for() {
+    let start = Instant::now();
+    let millis = |millis| start + Duration::from_millis(millis);
+    let mut requests = Requests::default();
+    let mut waits = |first: u64, at: u64, comes_after: u64| {
+        requests.note(first, millis(at));
+        requests.note(first + 2, millis(at));
+        let due = requests.poll_timeout().expect("one is missing");
+        requests.ask(TRIP, due);
+        requests.note(first + 1, millis(at + comes_after));
+        (due - millis(at)).as_millis()
+    };
+    // An answer, and what is too soon to be one.
+    assert_eq!(waits(1, 0, 90), 0);
+    assert_eq!(waits(4, 200, 30), 0);
+    assert_eq!(waits(7, 400, 90), 8);
+    assert_eq!(waits(10, 29_000, 90), 8);
+    assert_eq!(waits(13, 31_000, 90), 0);
 }
