@@ -47,8 +47,8 @@ fn what_came_is_not_asked_for() {
     requests.note(2, later);
     assert_eq!(requests.ask(TRIP, later + TRIP / 2), [8]);
     assert_eq!(requests.missing_since(8), Some(start));
-    // As something else showed.
-    requests.expect(2, later);
+    // As something else showed; one of them was asked for though it was on its way.
+    requests.expect(3, later);
     assert_eq!(requests.end(), Some(12));
     requests.note(11, later);
     assert_eq!(requests.count(10..20), 1);
@@ -108,4 +108,38 @@ fn where_packets_are_out_of_order_it_is_waited_a_little_before_one_is_asked_for(
     assert_eq!(waits(7, 400, 90), 8);
     assert_eq!(waits(10, 29_000, 90), 8);
     assert_eq!(waits(13, 31_000, 90), 0);
+}
+
+#[test]
+fn an_answer_that_nobody_needs_any_more_shows_nothing() {
+    let start = Instant::now();
+    let millis = |millis| start + Duration::from_millis(millis);
+    let mut requests = Requests::default();
+    requests.note(1, millis(0));
+    requests.note(3, millis(0));
+    // Asked for, answered: whatever nothing came of is missing.
+    requests.ask(TRIP, millis(0));
+    requests.note(2, millis(82));
+    requests.expect(1, millis(90));
+    assert_eq!(requests.count(4..9), 1);
+    // Asked for, but it was only on its way: the answer does not get through.
+    requests.ask(TRIP, millis(90));
+    requests.note(4, millis(110));
+    requests.expect(1, millis(170));
+    assert_eq!(requests.end(), Some(5));
+    requests.expect(2, millis(171));
+    assert_eq!(requests.count(5..9), 2);
+    // Asked for in two rows, of which one answer was needed.
+    for at in [179, 189, 199, 284] {
+        assert_eq!(requests.ask(TRIP, millis(at)), [5, 6]);
+    }
+    requests.note(5, millis(286));
+    requests.note(6, millis(287));
+    requests.expect(3, millis(366));
+    assert_eq!(requests.end(), Some(8));
+    // Or it was lost, and nothing waits for it for long.
+    requests.ask(TRIP, millis(380));
+    requests.note(7, millis(390));
+    requests.expect(1, millis(700));
+    assert_eq!(requests.count(8..9), 1);
 }
