@@ -33,7 +33,7 @@ const HURRY: f64 = 2.0;
 const AGAIN_SHARE: f64 = 0.4;
 const AGAIN_SHARE_CONGESTED: f64 = 0.2;
 /// What of it may be saved up, in time, and at least.
-const AGAIN_SAVED: Duration = Duration::from_millis(500);
+const AGAIN_SAVED: Duration = Duration::from_secs(1);
 const AGAIN_LEAST: f64 = 6_000.0;
 /// A probe sends a padding packet this often: enough of them to tell a rate by, in a few of them.
 const PADDING_INTERVAL: Duration = Duration::from_millis(2);
@@ -113,6 +113,14 @@ struct Allowance {
 
 impl Allowance {
     fn take(&mut self, now: Instant, size: DataSize, plan: &Plan) -> bool {
+        let enough = self.has(now, size, plan);
+        if enough {
+            self.left -= size.bytes() as f64;
+        }
+        enough
+    }
+
+    fn has(&mut self, now: Instant, size: DataSize, plan: &Plan) -> bool {
         let share = match plan.congested {
             true => AGAIN_SHARE_CONGESTED,
             false => AGAIN_SHARE,
@@ -124,11 +132,7 @@ impl Allowance {
         });
         self.at = Some(now);
         self.left = (self.left + earned).min(most);
-        let enough = self.left >= size.bytes() as f64;
-        if enough {
-            self.left -= size.bytes() as f64;
-        }
-        enough
+        self.left >= size.bytes() as f64
     }
 }
 
@@ -186,6 +190,11 @@ impl<T> Pacer<T> {
     /// Lets as much leave at once as the pace allows in this time.
     pub fn with_burst(self, burst: Duration) -> Self {
         Self { burst, ..self }
+    }
+
+    /// Tells whether so much may be sent again now.
+    pub fn affords(&mut self, now: Instant, size: DataSize, plan: &Plan) -> bool {
+        self.allowance.has(now, size, plan)
     }
 
     /// Takes in a packet; returns false where it is not sent: the budget of retransmissions is

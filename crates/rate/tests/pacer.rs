@@ -152,9 +152,9 @@ fn what_is_sent_again_goes_first_and_has_a_budget() {
             sent += u32::from(scene.push(100 + number, Class::Retransmission));
             scene.run(Duration::from_millis(1));
         }
-        // Of 100 packets a second, and half a second's worth (or six packets) saved up.
+        // Of 100 packets a second, and a second's worth (or six packets) saved up.
         let expected = 100.0 * share;
-        let most = expected + (expected / 2.0).max(6.0) + 1.0;
+        let most = expected + expected.max(6.0) + 1.0;
         assert!(
             f64::from(sent) <= most && f64::from(sent) >= expected,
             "{sent}, {most}"

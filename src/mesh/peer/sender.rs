@@ -351,7 +351,10 @@ impl Sender {
             let Some(packet) = video.sent.take(now, number) else {
                 continue;
             };
-            let size = DataSize::from_bytes(size_of(packet).bytes() * copies as u64);
+            let size = |copies| DataSize::from_bytes(size_of(packet).bytes() * copies as u64);
+            let affords = |copies: &usize| self.pacer.affords(now, size(*copies), &plan);
+            let copies = (2..=copies).rev().find(affords).unwrap_or(1);
+            let size = size(copies);
             let packet = TaggedPacket {
                 now,
                 transport: *transport,

@@ -168,12 +168,19 @@ async fn with_one_packet_in_twenty_lost_pictures_keep_coming_and_none_is_broken(
     let counters = one.counters(60).await;
     assert!(counters.is_sorted(), "{counters:?}");
     two.counters(20).await;
-    let mut retransmitted = Bitrate::ZERO;
-    for _ in 0..3 {
+    let (mut retransmitted, mut sent) = (Bitrate::ZERO, Bitrate::ZERO);
+    let mut lost = 0.0;
+    for _ in 0..6 {
         let stats = one.stats().await;
         retransmitted += stats.retransmitted.unwrap_or_default();
+        sent += stats.video_sent.unwrap_or_default();
+        lost += stats.loss_sent.unwrap_or_default() / 6.0;
     }
+    println!("{retransmitted} sent again of {sent}, {lost} lost");
     assert!(retransmitted > Bitrate::ZERO);
+    // Nothing is asked for in vain again and again, and no copy is taken for lost.
+    assert!(retransmitted < sent.scale(0.4), "{retransmitted} of {sent}");
+    assert!(lost < 0.1, "{lost}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
