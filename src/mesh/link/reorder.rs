@@ -284,6 +284,7 @@ mod tests {
         buffer.push(3, 3, later);
         assert_eq!(drain(&mut buffer, later), packets(&[3, 4]));
         // Never sent: it is asked for a few times, and nobody waits for it.
+        let later = later + Duration::from_secs(1);
         buffer.expect(1, later);
         let mut asked = 0;
         while let Some(due) = buffer.poll_timeout() {

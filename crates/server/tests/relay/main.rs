@@ -4,6 +4,7 @@ mod abuse;
 #[path = "../client/mod.rs"]
 mod client;
 mod handshake;
+mod marked;
 mod peer;
 #[allow(dead_code, reason = "the tests of TURN use the rest")]
 #[path = "../turn/program.rs"]
@@ -15,6 +16,7 @@ mod record;
 #[allow(dead_code, reason = "the tests of TURN use the rest")]
 #[path = "../turn/wire.rs"]
 mod wire;
+mod withheld;
 
 use std::{
     net::{SocketAddr, UdpSocket},

@@ -19,10 +19,7 @@ use str0m::{
     format::{Codec, FormatParams},
     media::{Frequency, KeyframeRequestKind, MediaKind, Mid},
     net::{Protocol, Receive},
-    rtp::{
-        Extension, ExtensionSerializer, ExtensionValues, RawPacket, RtpWrite, Ssrc,
-        rtcp::{Nack, Rtcp},
-    },
+    rtp::{Extension, ExtensionValues, RawPacket, RtpWrite, Ssrc, rtcp::Rtcp},
 };
 use tokio::{net::UdpSocket, sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -30,7 +27,9 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     client::{Client, PATIENCE, id, join},
     handshake::Handshake,
+    marked::Marked,
     record::{Packet, Record},
+    withheld::{Withheld, Written},
 };
 
 const TYPES: RelayPayloadTypes = RelayPayloadTypes {
@@ -248,21 +247,7 @@ struct Media {
     sound: (u64, u32, Instant),
     pictures: (Vec<u64>, u32, Instant, u8),
     keyframe: [bool; 3],
-    withhold: Option<u64>,
-    /// What was kept back: its layer, its number, and how often it was asked for.
-    withheld: Vec<(Written, u32)>,
-}
-
-/// A packet of pictures.
-#[derive(Clone)]
-struct Written {
-    ssrc: u32,
-    sequence: u64,
-    timestamp: u32,
-    at: Instant,
-    marker: bool,
-    values: ExtensionValues,
-    payload: Vec<u8>,
+    withheld: Withheld,
 }
 
 impl Task {
@@ -306,7 +291,7 @@ impl Task {
             Order::Lose(one_in) => self.lose = Some(one_in),
             Order::Withhold(one_in) => {
                 if let Some(media) = &mut self.media {
-                    media.withhold = Some(one_in);
+                    media.withheld.one_in = Some(one_in);
                 }
             }
             Order::Raw(bytes) => {
@@ -495,8 +480,7 @@ impl Media {
             sound: (100, 960, start),
             pictures: (vec![1000; 3], 3600, start, 0),
             keyframe: [true; 3],
-            withhold: None,
-            withheld: Vec::new(),
+            withheld: Withheld::default(),
         };
         (media, open)
     }
@@ -548,16 +532,16 @@ impl Media {
                 ..ExtensionValues::default()
             };
             let payload = vec![0xf0; 80];
-            self.write(
-                self.sound_ssrc,
-                TYPES.sound,
+            let sound = Written {
+                ssrc: self.sound_ssrc,
                 sequence,
                 timestamp,
                 at,
-                false,
+                marker: false,
                 values,
                 payload,
-            );
+            };
+            self.write(TYPES.sound, sound);
         }
         while self.pictures.2 <= now {
             let (_, timestamp, at, tl0) = self.pictures.clone();
@@ -594,11 +578,8 @@ impl Media {
                         values,
                         payload,
                     };
-                    let kept = |one_in| sequence.is_multiple_of(one_in);
-                    if self.withhold.is_some_and(kept) {
-                        self.withheld.push((written, 0));
-                    } else {
-                        self.write_picture(written);
+                    if let Some(written) = self.withheld.keep(written) {
+                        self.write(TYPES.pictures, written);
                     }
                 }
             }
@@ -608,56 +589,13 @@ impl Media {
         }
     }
 
-    fn write_picture(&mut self, picture: Written) {
-        self.write(
-            picture.ssrc,
-            TYPES.pictures,
-            picture.sequence,
-            picture.timestamp,
-            picture.at,
-            picture.marker,
-            picture.values,
-            picture.payload,
-        );
-    }
-
-    /// Takes in a request to send packets again.
-    fn asked(&mut self, nack: &Nack) {
-        let numbers = nack.reports.iter().flat_map(|entry| {
-            let later = (0..16).filter(move |bit| entry.blp >> bit & 1 == 1);
-            (later.map(move |bit| entry.pid.wrapping_add(bit + 1))).chain([entry.pid])
-        });
-        for number in numbers {
-            let withheld = self.withheld.iter_mut().find(|(written, _)| {
-                written.ssrc == *nack.ssrc && written.sequence as u16 == number
-            });
-            let Some((written, asked)) = withheld else {
-                continue;
-            };
-            *asked += 1;
-            if *asked == 3 {
-                let written = written.clone();
-                self.write_picture(written);
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the fields of a packet")]
-    fn write(
-        &mut self,
-        ssrc: u32,
-        payload_type: u8,
-        sequence: u64,
-        timestamp: u32,
-        at: Instant,
-        marker: bool,
-        values: ExtensionValues,
-        payload: Vec<u8>,
-    ) {
-        let write = RtpWrite::new(payload_type.into(), sequence.into(), timestamp, at, payload);
-        let write = write.marker(marker).ext_vals(values);
+    fn write(&mut self, payload_type: u8, packet: Written) {
+        let number = packet.sequence.into();
+        let (timestamp, at) = (packet.timestamp, packet.at);
+        let write = RtpWrite::new(payload_type.into(), number, timestamp, at, packet.payload);
+        let write = write.marker(packet.marker).ext_vals(packet.values);
         let mut direct = self.rtc.direct_api();
-        if let Some(stream) = direct.stream_tx(&Ssrc::from(ssrc)) {
+        if let Some(stream) = direct.stream_tx(&Ssrc::from(packet.ssrc)) {
             stream.write_rtp(write);
         }
     }
@@ -702,10 +640,10 @@ impl Media {
                         }
                         Event::RawPacket(raw) => {
                             if let RawPacket::RtcpRx(Rtcp::Nack(nack)) = *raw {
-                                self.asked(&nack);
-                                record.withheld = self.withheld.len();
-                                let late = |(_, asked): &&(Written, u32)| *asked >= 3;
-                                record.sent_late = self.withheld.iter().filter(late).count();
+                                let (late, counts) = self.withheld.asked(&nack);
+                                (record.withheld, record.sent_late) = counts;
+                                late.into_iter()
+                                    .for_each(|it| self.write(TYPES.pictures, it));
                             }
                         }
                         Event::RtpPacket(packet) => {
@@ -727,35 +665,6 @@ impl Media {
                 }
             }
         }
-    }
-}
-
-/// Frame marking as the peer reads and writes it.
-#[derive(Debug)]
-struct Marked;
-
-impl ExtensionSerializer for Marked {
-    fn write_to(&self, buf: &mut [u8], values: &ExtensionValues) -> usize {
-        let Some(mark) = values.frame_mark else {
-            return 0;
-        };
-        buf[..3].copy_from_slice(&mark.to_be_bytes()[1..]);
-        3
-    }
-
-    fn parse_value(&self, buf: &[u8], values: &mut ExtensionValues) -> bool {
-        if let [a, b, c] = *buf {
-            values.frame_mark = Some(u32::from_be_bytes([3, a, b, c]));
-        }
-        true
-    }
-
-    fn is_video(&self) -> bool {
-        true
-    }
-
-    fn is_audio(&self) -> bool {
-        false
     }
 }
 

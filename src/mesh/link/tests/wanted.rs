@@ -97,6 +97,7 @@ async fn what_comes_in_another_way_is_not_sent_and_the_link_lives() {
         stats.audio_sent > Some(Bitrate::ZERO) && stats.video_sent > Some(Bitrate::ZERO)
     };
     two.figures("media", flows).await;
+    one.figures("media", flows).await;
     one.carried.set(true);
     let silent = |stats: &LinkStats| {
         stats.audio_sent == Some(Bitrate::ZERO) && stats.video_sent == Some(Bitrate::ZERO)
