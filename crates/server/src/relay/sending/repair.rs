@@ -98,8 +98,12 @@ impl Repair {
         let Some(place) = find(&self.kept, missing) else {
             return false;
         };
-        let again = self.kept[place].again.replace(now);
-        again.is_none_or(|again| now >= again + SAME_ROW)
+        let kept = &mut self.kept[place];
+        let due = kept.again.is_none_or(|again| now >= again + SAME_ROW);
+        if due {
+            kept.again = Some(now);
+        }
+        due
     }
 
     /// Returns the packet that had the number `missing`, with its payload (RFC 4588 section 4: that
