@@ -21,9 +21,7 @@ const ROW: u32 = 3;
 const APART: Duration = Duration::from_millis(10);
 /// What is asked for sooner than this after it was answered is of the same row: how long a row takes, and
 /// by how much its ends may drift apart on the way.
-pub const SAME_ROW: Duration = Duration::from_millis(40);
-/// The shortest time from one row to the next, so that it is none of the same.
-const LEAST_PAUSE: Duration = Duration::from_millis(50);
+pub const SAME_ROW: Duration = Duration::from_millis(25);
 /// Most rows for one packet.
 const ROWS: u32 = 4;
 /// How long a packet may be merely out of order before it is asked for, where packets were out of order
@@ -62,9 +60,6 @@ struct Missing {
     asked: u32,
     first_asked: Option<Instant>,
     ask_at: Instant,
-    /// Whether nothing that was sent after it has come: it may not have been sent yet, and what it was
-    /// asked for then was not heard.
-    guessed: bool,
 }
 
 /// What is missing of a stream whose packets are numbered without wrapping.
@@ -86,23 +81,14 @@ impl Requests {
     /// Takes note of a packet that came: what lies between it and the highest before is missing.
     pub fn note(&mut self, number: u64, now: Instant) {
         for missed in self.end.unwrap_or(number)..number {
-            self.miss(missed, now, false);
-        }
-        for (_, missing) in self.missing.range_mut(..number).rev() {
-            if !missing.guessed {
-                break;
-            }
-            // Now it is known to have been sent. If the request was heard, this is of the same row.
-            missing.guessed = false;
-            missing.asked = 0;
-            missing.ask_at = now;
+            self.miss(missed, now);
         }
         self.end = self.end.max(Some(number + 1));
         let Some(missing) = self.missing.remove(&number) else {
             return;
         };
         let late = now.saturating_duration_since(missing.since);
-        if late < self.round_trip.mul_f64(UNANSWERED) && !missing.guessed {
+        if late < self.round_trip.mul_f64(UNANSWERED) {
             self.reordered = Some(now);
         }
         if let Some(first) = missing.first_asked {
@@ -124,10 +110,9 @@ impl Requests {
         self.needless.drain(..needless);
         let packets = packets - needless as u64;
         if let Some(end) = self.end.filter(|_| packets > 0) {
-            for missed in end..end + packets {
-                self.miss(missed, now, true);
-            }
-            self.end = Some(end + packets);
+            let last = end + packets - 1;
+            self.note(last, now);
+            self.miss(last, now);
         }
     }
 
@@ -137,7 +122,7 @@ impl Requests {
         }
     }
 
-    fn miss(&mut self, number: u64, now: Instant, guessed: bool) {
+    fn miss(&mut self, number: u64, now: Instant) {
         let lately = |at: Instant| now.saturating_duration_since(at) < LATELY;
         let patience = match self.reordered.is_some_and(lately) {
             true => REORDERING,
@@ -148,7 +133,6 @@ impl Requests {
             asked: 0,
             first_asked: None,
             ask_at: now + patience,
-            guessed,
         };
         self.missing.insert(number, missing);
     }
@@ -195,7 +179,6 @@ impl Requests {
     pub fn ask(&mut self, round_trip: Duration, now: Instant) -> Vec<u64> {
         self.round_trip = round_trip;
         let pause = round_trip + round_trip / 8 + Duration::from_millis(15);
-        let pause = pause.max(LEAST_PAUSE);
         let apart = APART.min(round_trip / ROW);
         let mut asked = Vec::new();
         for (number, missing) in &mut self.missing {
