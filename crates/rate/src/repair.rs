@@ -34,6 +34,8 @@ const UNANSWERED: f64 = 0.4;
 const HARDLY_ANSWERED: f64 = 0.75;
 /// How much later than usual an answer may come that nobody needs any more.
 const LATE: Duration = Duration::from_millis(100);
+/// Where so many are missing, no more are guessed to be: whoever sends decides what is guessed.
+const MOST_GUESSED: usize = 32;
 /// How many packets are asked for at once at most.
 const MOST_ASKED: usize = 64;
 
@@ -109,6 +111,7 @@ impl Requests {
         let needless = self.needless.len().min(packets as usize);
         self.needless.drain(..needless);
         let packets = packets - needless as u64;
+        let packets = packets.min(MOST_GUESSED.saturating_sub(self.missing.len()) as u64);
         if let Some(end) = self.end.filter(|_| packets > 0) {
             let last = end + packets - 1;
             self.note(last, now);

@@ -143,3 +143,15 @@ fn an_answer_that_nobody_needs_any_more_shows_nothing() {
     requests.expect(1, millis(700));
     assert_eq!(requests.count(8..9), 1);
 }
+
+#[test]
+fn whatever_is_guessed_little_is_missing() {
+    let start = Instant::now();
+    let mut requests = Requests::default();
+    requests.note(1, start);
+    for second in 0..1_000 {
+        requests.expect(100, start + Duration::from_secs(second));
+    }
+    assert_eq!(requests.count(0..u64::MAX), 32);
+    assert_eq!(requests.end(), Some(34));
+}

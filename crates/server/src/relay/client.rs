@@ -208,10 +208,13 @@ impl Client {
     /// Returns when this is to be looked at next.
     pub(super) fn due(&self) -> Instant {
         let due = self.due.min(self.deadline());
+        // Whoever cannot be reached is asked for nothing: that must not be due for ever.
+        let reached = self.connected && self.target.is_some();
+        let asks = self.uplink.poll_timeout().filter(|_| reached);
         let sends = [
             self.downlink.poll_timeout(),
             self.sending.poll_timeout(),
-            self.uplink.poll_timeout(),
+            asks,
         ];
         sends.into_iter().flatten().fold(due, Instant::min)
     }
