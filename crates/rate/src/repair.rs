@@ -8,7 +8,7 @@
 //! losses are few: so both are said three times over. A sender answers a row of requests once.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     ops::Range,
     time::{Duration, Instant},
 };
@@ -30,12 +30,8 @@ const REORDERING: Duration = Duration::from_millis(8);
 const LATELY: Duration = Duration::from_secs(30);
 /// What comes sooner than in this share of a round trip after it was missed, nothing can have answered.
 const UNANSWERED: f64 = 0.4;
-/// The same for what was asked for, where it is better to be wrong the other way.
-const HARDLY_ANSWERED: f64 = 0.75;
-/// How much later than usual an answer may come that nobody needs any more.
-const LATE: Duration = Duration::from_millis(100);
-/// Where so many are missing, no more are guessed to be: whoever sends decides what is guessed.
-const MOST_GUESSED: usize = 32;
+/// Where so many are missing, no more are said to be: whoever says so might say anything.
+const MOST_EXPECTED: usize = 256;
 /// How many packets are asked for at once at most.
 const MOST_ASKED: usize = 64;
 
@@ -60,7 +56,6 @@ pub fn copies(loss: Option<f64>, plan: &Plan) -> usize {
 struct Missing {
     since: Instant,
     asked: u32,
-    first_asked: Option<Instant>,
     ask_at: Instant,
 }
 
@@ -75,8 +70,6 @@ pub struct Requests {
     round_trip: Duration,
     /// When a packet was last out of order.
     reordered: Option<Instant>,
-    /// Answers that may come though what was asked for is there: until when each may.
-    needless: VecDeque<Instant>,
 }
 
 impl Requests {
@@ -93,35 +86,16 @@ impl Requests {
         if late < self.round_trip.mul_f64(UNANSWERED) {
             self.reordered = Some(now);
         }
-        if let Some(first) = missing.first_asked {
-            let waited = now.saturating_duration_since(first);
-            let answered = waited >= self.round_trip.mul_f64(HARDLY_ANSWERED);
-            let needless = missing.asked.div_ceil(ROW) - u32::from(answered);
-            let until = now + self.round_trip.mul_f64(1.5) + LATE;
-            self.forget_needless(now);
-            (self.needless).extend(std::iter::repeat_n(until, needless as usize));
-        }
     }
 
-    /// Learns that nothing came of so many packets of the connection: those after the highest seen are
-    /// missing. But what was asked for in vain, whoever keeps out what comes twice does not let through; so
-    /// many are none of them.
-    pub fn expect(&mut self, packets: u64, now: Instant) {
-        self.forget_needless(now);
-        let needless = self.needless.len().min(packets as usize);
-        self.needless.drain(..needless);
-        let packets = packets - needless as u64;
-        let packets = packets.min(MOST_GUESSED.saturating_sub(self.missing.len()) as u64);
-        if let Some(end) = self.end.filter(|_| packets > 0) {
-            let last = end + packets - 1;
-            self.note(last, now);
-            self.miss(last, now);
-        }
-    }
-
-    fn forget_needless(&mut self, now: Instant) {
-        while self.needless.front().is_some_and(|until| *until < now) {
-            self.needless.pop_front();
+    /// Learns that this number was sent: it is missing, and what lies between it and the highest seen.
+    /// Before anything was seen, or where much is missing already, nothing is.
+    pub fn expect(&mut self, number: u64, now: Instant) {
+        let Some(end) = self.end else { return };
+        let room = MOST_EXPECTED.saturating_sub(self.missing.len()) as u64;
+        for missed in end..number.saturating_add(1).min(end + room) {
+            self.miss(missed, now);
+            self.end = Some(missed + 1);
         }
     }
 
@@ -134,7 +108,6 @@ impl Requests {
         let missing = Missing {
             since: now,
             asked: 0,
-            first_asked: None,
             ask_at: now + patience,
         };
         self.missing.insert(number, missing);
@@ -187,7 +160,6 @@ impl Requests {
         for (number, missing) in &mut self.missing {
             if missing.asked < ROW * ROWS && missing.ask_at <= now && asked.len() < MOST_ASKED {
                 self.asked_for += u64::from(missing.asked == 0);
-                missing.first_asked.get_or_insert(now);
                 missing.asked += 1;
                 missing.ask_at = now
                     + match missing.asked % ROW {

@@ -116,7 +116,7 @@ mod tests {
             ssrc: 1,
             payload: bytes::Bytes::from_static(payload),
             arrived: clock::now(),
-            together: None,
+            newest_picture: None,
         })
     }
 

@@ -24,7 +24,6 @@ use super::{
     recovery::Unpacker,
     remote_clock::RemoteClock,
     reorder::{Reorder, ReorderStats},
-    tally::Tally,
 };
 use crate::{
     latest::Reader,
@@ -101,14 +100,14 @@ pub(in crate::mesh) struct InboundStats {
 pub(in crate::mesh) struct Inbound {
     ssrc: Option<u32>,
     reorder: Reorder<RtpIn>,
-    tally: Tally,
     assembly: Assembly,
     clock: RemoteClock,
     /// The decoder's queue was full: everything up to the next keyframe is dropped.
     overrun: bool,
     keyframe_wanted: bool,
     keyframe_asked: Option<Instant>,
-    round_trip: Duration,
+    /// Once it is known.
+    round_trip: Option<Duration>,
     stats: InboundStats,
     sound: Unpacker,
     heard_sound: bool,
@@ -119,13 +118,12 @@ impl Inbound {
         Self {
             ssrc: None,
             reorder: Reorder::new(),
-            tally: Tally::default(),
             assembly: Assembly::new(),
             clock: RemoteClock::new(90_000),
             overrun: false,
             keyframe_wanted: false,
             keyframe_asked: None,
-            round_trip: Duration::ZERO,
+            round_trip: None,
             stats: InboundStats::default(),
             sound: Unpacker::default(),
             heard_sound: false,
@@ -137,12 +135,13 @@ impl Inbound {
         if self.ssrc != Some(packet.ssrc) {
             self.ssrc = Some(packet.ssrc);
             self.reorder = Reorder::new();
-            self.reorder.set_round_trip(self.round_trip);
+            if let Some(round_trip) = self.round_trip {
+                self.reorder.set_round_trip(round_trip);
+            }
             self.assembly = Assembly::new();
             // A stream begins with a keyframe: there is time to see whether it comes whole.
             self.keyframe_asked = Some(now);
         }
-        self.tally.note_picture(&packet);
         self.stats.video_bytes += packet.payload.len() as u64;
         self.reorder.push(packet.sequence, packet, now);
         self.reorder.skip_to_whole(
@@ -160,8 +159,9 @@ impl Inbound {
         stream: &Stream,
         config: &LinkConfig,
     ) -> bool {
-        let missing = self.tally.note_sound(&packet);
-        self.reorder.expect(missing, packet.arrived);
+        if let Some(sequence) = packet.newest_picture {
+            self.reorder.expect(sequence, packet.arrived);
+        }
         self.stats.audio_bytes += packet.payload.len() as u64;
         if stream.redundant() == Some(packet.payload_type) {
             let opus = stream.payload_type();
@@ -193,7 +193,7 @@ impl Inbound {
 
     /// Tells how long the way there and back is.
     pub(in crate::mesh) fn set_round_trip(&mut self, round_trip: Duration) {
-        self.round_trip = round_trip;
+        self.round_trip = Some(round_trip);
         self.reorder.set_round_trip(round_trip);
         self.clock.set_round_trip(round_trip);
     }
@@ -228,7 +228,9 @@ impl Inbound {
     /// Returns the stream and its packets to be asked for now.
     pub(in crate::mesh) fn ask(&mut self, now: Instant) -> Option<(u32, Vec<u16>)> {
         let missing = self.reorder.ask(now);
-        Some((self.ssrc?, missing)).filter(|(_, missing)| !missing.is_empty())
+        let asked = Some((self.ssrc?, missing)).filter(|(_, missing)| !missing.is_empty())?;
+        tracing::trace!(ssrc = asked.0, missing = ?asked.1, "asked for again");
+        Some(asked)
     }
 
     /// Returns the stream of which a keyframe is to be asked for now.
@@ -241,7 +243,7 @@ impl Inbound {
     }
 
     fn keyframe_due(&self) -> Option<Instant> {
-        let pause = KEYFRAME_PAUSE.max(self.round_trip * 2);
+        let pause = KEYFRAME_PAUSE.max(self.round_trip.unwrap_or_default() * 2);
         self.keyframe_asked.map(|asked| asked + pause)
     }
 

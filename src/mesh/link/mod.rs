@@ -22,7 +22,6 @@ pub(super) mod remote_clock;
 pub(super) mod reorder;
 mod session;
 pub(super) mod talk;
-mod tally;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -164,7 +164,7 @@ mod tests {
             ssrc: 1,
             payload,
             arrived: clock::now(),
-            together: None,
+            newest_picture: None,
         }
     }
 

@@ -102,10 +102,10 @@ impl<T> Reorder<T> {
         self.stats.received += 1;
     }
 
-    /// Takes so many packets after the newest for missing, because something else shows that they are.
-    pub(in crate::mesh) fn expect(&mut self, packets: u16, now: Instant) {
-        if self.next.is_some() {
-            self.requests.expect(packets.into(), now);
+    /// Learns that everything up to this number was sent.
+    pub(in crate::mesh) fn expect(&mut self, sequence: u16, now: Instant) {
+        if let Some(end) = self.requests.end() {
+            self.requests.expect(unwrap(end, sequence), now);
         }
     }
 
@@ -276,7 +276,7 @@ mod tests {
         let start = clock::now();
         let mut buffer = filled(&[1, 2], start);
         drain(&mut buffer, start);
-        buffer.expect(2, start);
+        buffer.expect(4, start);
         let later = start + Duration::from_millis(30);
         assert_eq!(buffer.ask(later), [3, 4]);
         buffer.push(4, 4, later);
@@ -285,7 +285,8 @@ mod tests {
         assert_eq!(drain(&mut buffer, later), packets(&[3, 4]));
         // Never sent: it is asked for a few times, and nobody waits for it.
         let later = later + Duration::from_secs(1);
-        buffer.expect(1, later);
+        buffer.expect(2, later);
+        buffer.expect(5, later);
         let mut asked = 0;
         while let Some(due) = buffer.poll_timeout() {
             asked += buffer.ask(due).len();

@@ -17,6 +17,9 @@ pub(super) const OPUS: &str = MIME_TYPE_OPUS;
 pub(super) const REDUNDANT: &str = "audio/red";
 /// Frame marking (RFC 9626 section 3.4): tells the relay what a packet is without a look into it.
 pub(super) const FRAME_MARKING_URI: &str = "urn:ietf:params:rtp-hdrext:framemarking";
+/// In a packet of sound: the sequence number of the last packet of pictures that left before it (16 bits).
+/// So a picture that is lost shows before the next one comes. Our own; who does not know it leaves it out.
+pub(super) const NEWEST_PICTURE_URI: &str = "urn:nonstop:newest-picture";
 /// The payload type of pictures.
 pub(super) const VIDEO_PAYLOAD_TYPE: u8 = 102;
 /// The payload type under which the relay sends pictures again (RFC 4588).
@@ -126,6 +129,10 @@ pub(super) fn media_engine(relayed: bool) -> Result<MediaEngine> {
         (
             FRAME_MARKING_URI,
             if relayed { &[RtpCodecKind::Video] } else { &[] },
+        ),
+        (
+            NEWEST_PICTURE_URI,
+            if relayed { &[] } else { &[RtpCodecKind::Audio] },
         ),
     ] {
         for kind in kinds {

@@ -51,6 +51,8 @@ struct Stream {
     free: Option<u8>,
     /// The number of the extension that marks frames: padding is part of none.
     marking: Option<u8>,
+    /// The number of the extension by which sound tells the newest picture.
+    newest_picture: Option<u8>,
 }
 
 /// A stream of pictures that has begun.
@@ -269,6 +271,11 @@ impl Sender {
             // Only a place for the number, so that the size is known.
             set_number(&mut rtp.header, extension, 0);
         }
+        // Sound leaves at once, before what waits.
+        let newest = self.newest.and_then(|newest| self.videos.get(&newest));
+        if let (Some(extension), Some(video)) = (stream.newest_picture, newest) {
+            set_number(&mut rtp.header, extension, video.next.wrapping_sub(1));
+        }
         let size = size_of(rtp);
         let class = match stream.sound {
             true => Class::Audio,
@@ -361,8 +368,9 @@ impl Sender {
                 message: AttributedPacket::new(Packet::Rtp(packet.clone())),
             };
             let waiting = Waiting { packet, copies };
-            if !(self.pacer).push(now, waiting, size, Class::Retransmission, &plan) {
-                tracing::debug!("too much is asked for again: a packet is not sent again");
+            match (self.pacer).push(now, waiting, size, Class::Retransmission, &plan) {
+                true => tracing::trace!(ssrc = nack.media_ssrc, number, copies, "sent again"),
+                false => tracing::debug!("too much is asked for again: a packet is not sent again"),
             }
         }
     }
@@ -375,7 +383,7 @@ fn size_of(rtp: &rtp::Packet) -> DataSize {
 fn set_number(header: &mut Header, extension: u8, number: u16) {
     let bytes = Bytes::copy_from_slice(&number.to_be_bytes());
     if let Err(error) = header.set_extension(extension, bytes) {
-        tracing::debug!(%error, "a packet has no transport-wide number");
+        tracing::debug!(%error, "a packet goes without one of its numbers");
     }
 }
 
@@ -431,6 +439,7 @@ impl Interceptor for Sender {
             extension: codecs::transport_wide_extension(info),
             free: (1..=14).rev().find(|id| !used(id)),
             marking: codecs::number_of(info, codecs::FRAME_MARKING_URI),
+            newest_picture: codecs::number_of(info, codecs::NEWEST_PICTURE_URI),
         };
         self.streams.insert(info.ssrc, stream);
     }

@@ -55,8 +55,8 @@ pub(crate) struct RtpIn {
     pub(crate) payload: Bytes,
     /// When it arrived.
     pub(crate) arrived: Instant,
-    /// Its number among all packets of the connection, where it has one and that is of use.
-    pub(crate) together: Option<u16>,
+    /// The number of the last packet of pictures that left before it, where it tells.
+    pub(crate) newest_picture: Option<u16>,
 }
 
 /// Something that arrived from the other side.
@@ -96,7 +96,7 @@ pub(crate) enum Received {
 pub(super) struct Tap {
     /// When it is full, media is lost like on the network, and reports too.
     received: mpsc::Sender<Received>,
-    /// The streams that come in, and the extension that holds the number of all packets together.
+    /// The streams that come in, and the extension that tells the newest picture.
     remote: HashMap<u32, (Kind, Option<u8>)>,
     local_video: Option<u32>,
     writes: VecDeque<TaggedPacket>,
@@ -173,7 +173,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
                     return Ok(());
                 };
                 let number = id.and_then(|id| packet.header.get_extension(id));
-                let together = match number.as_deref() {
+                let newest_picture = match number.as_deref() {
                     Some([high, low]) => Some(u16::from_be_bytes([*high, *low])),
                     _ => None,
                 };
@@ -185,7 +185,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
                     ssrc: packet.header.ssrc,
                     payload: packet.payload,
                     arrived,
-                    together,
+                    newest_picture,
                 };
                 self.pass(Received::Rtp(*kind, packet));
             }
@@ -225,8 +225,8 @@ impl Interceptor for Tap {
 
     fn bind_remote_stream(&mut self, info: &StreamInfo) {
         if let Some(kind) = kind_of(info) {
-            self.remote
-                .insert(info.ssrc, (kind, codecs::transport_wide_extension(info)));
+            let newest_picture = codecs::number_of(info, codecs::NEWEST_PICTURE_URI);
+            self.remote.insert(info.ssrc, (kind, newest_picture));
         }
     }
 

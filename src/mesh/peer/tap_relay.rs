@@ -109,7 +109,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RelayTap {
                     ssrc: packet.header.ssrc,
                     payload: packet.payload,
                     arrived,
-                    together: None,
+                    newest_picture: None,
                 };
                 self.pass(FromRelay::Rtp(packet));
             }

@@ -262,6 +262,34 @@ async fn sound_that_carries_earlier_sound_is_negotiated_and_arrives_as_such() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sound_tells_which_picture_left_before_it() {
+    let (mut one, mut two) = connected(Bitrate::from_kbps(1_000)).await;
+    for step in 0..10u32 {
+        one.send_sound(step * 960).await;
+        one.send_picture(step * 3_000, 100).await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    // What came last is what left last: loopback keeps the order. Padding counts too.
+    let (mut newest, mut told) = (None, 0);
+    let receive = async {
+        while told < 10 {
+            match two.received.recv().await {
+                Some(Received::Rtp(Kind::Video, packet)) => newest = Some(packet.sequence),
+                Some(Received::Rtp(Kind::Audio, packet)) => {
+                    assert_eq!(packet.newest_picture, newest);
+                    told += 1;
+                }
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, receive)
+        .await
+        .expect("loopback loses nothing");
+    assert!(newest.is_some());
+}
+
 /// What Chromium 156 offers for sound, H.264 and a data channel.
 const CHROMIUM: &str = include_str!("chromium-offer.sdp");
 

@@ -410,7 +410,7 @@ mod tests {
                 ssrc,
                 payload: Bytes::from_static(payload),
                 arrived: self.now,
-                together: None,
+                newest_picture: None,
             };
             self.people.handle_packet(packet, self.now);
         }

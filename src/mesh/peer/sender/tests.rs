@@ -16,6 +16,7 @@ const VIDEO: u32 = 11;
 const LARGER: u32 = 12;
 const SOUND: u32 = 22;
 const NUMBER: u8 = 3;
+const NEWEST_PICTURE: u8 = 5;
 const KEYFRAME: &[u8] = &[0x67; 1_000];
 const DELTA: &[u8] = &[0x41; 1_000];
 
@@ -33,6 +34,7 @@ struct Left {
     timestamp: u32,
     /// Its transport-wide number.
     number: u16,
+    newest_picture: Option<u16>,
     payload: usize,
     padding: bool,
 }
@@ -55,10 +57,17 @@ impl Scene {
             sender.bind_local_stream(&StreamInfo {
                 ssrc,
                 mime_type: mime.to_owned(),
-                rtp_header_extensions: vec![RTPHeaderExtension {
-                    uri: TRANSPORT_CC_URI.to_owned(),
-                    id: NUMBER.into(),
-                }],
+                rtp_header_extensions: [
+                    (TRANSPORT_CC_URI, NUMBER),
+                    (codecs::NEWEST_PICTURE_URI, NEWEST_PICTURE),
+                ]
+                .into_iter()
+                .take(if ssrc == SOUND { 2 } else { 1 })
+                .map(|(uri, id)| RTPHeaderExtension {
+                    uri: uri.to_owned(),
+                    id: id.into(),
+                })
+                .collect(),
                 rtcp_feedback: vec![RTCPFeedback::default()],
                 ..StreamInfo::default()
             });
@@ -108,12 +117,16 @@ impl Scene {
             let Packet::Rtp(rtp) = left.message.packet else {
                 panic!("only media was sent");
             };
-            let number = rtp.header.get_extension(NUMBER).expect("all are numbered");
+            let extension = |id| {
+                let value = rtp.header.get_extension(id)?;
+                Some(u16::from_be_bytes([value[0], value[1]]))
+            };
             Left {
                 ssrc: rtp.header.ssrc,
                 sequence: rtp.header.sequence_number,
                 timestamp: rtp.header.timestamp,
-                number: u16::from_be_bytes([number[0], number[1]]),
+                number: extension(NUMBER).expect("all are numbered"),
+                newest_picture: extension(NEWEST_PICTURE),
                 payload: rtp.payload.len(),
                 padding: rtp.header.padding,
             }
@@ -139,6 +152,7 @@ impl Scene {
 fn numbers_have_no_holes_where_pictures_are_dropped() {
     let mut scene = Scene::new(Bitrate::from_kbps(80));
     let mut left = Vec::new();
+    scene.send(SOUND, 0, &[1; 80]);
     scene.send(VIDEO, 0, KEYFRAME);
     for timestamp in 1..40 {
         scene.send(VIDEO, timestamp, DELTA);
@@ -171,7 +185,15 @@ fn numbers_have_no_holes_where_pictures_are_dropped() {
     }
     // Sound left at once, each with its own number of its own stream.
     let sound = left.iter().filter(|left| left.ssrc == SOUND);
-    assert!(sound.map(|sound| u32::from(sound.sequence)).eq(501..540));
+    assert!(sound.map(|sound| u32::from(sound.sequence)).eq(500..540));
+    // It tells which picture left last.
+    let mut newest = None;
+    for packet in &left {
+        match packet.ssrc {
+            SOUND => assert_eq!(packet.newest_picture, newest),
+            _ => newest = Some(packet.sequence),
+        }
+    }
 }
 
 #[test]
