@@ -35,6 +35,9 @@ const AGAIN_SHARE_CONGESTED: f64 = 0.2;
 /// What of it may be saved up, in time, and at least.
 const AGAIN_SAVED: Duration = Duration::from_secs(1);
 const AGAIN_LEAST: f64 = 6_000.0;
+/// So far ahead of the pace it may leave, in time, where the link is not full: whoever asked sees a picture
+/// stand still until it comes.
+const AGAIN_AHEAD: Duration = Duration::from_millis(100);
 /// A probe sends a padding packet this often: enough of them to tell a rate by, in a few of them.
 const PADDING_INTERVAL: Duration = Duration::from_millis(2);
 /// The smallest padding packet worth its headers.
@@ -145,6 +148,8 @@ pub struct Pacer<T> {
     waiting: DataSize,
     /// When what has left is paid off at the pace.
     paid: Option<Instant>,
+    /// So long before that, what is sent again may leave.
+    ahead: Duration,
     allowance: Allowance,
     probe: Option<Running>,
     /// The window held back what is due: time alone changes nothing.
@@ -171,6 +176,7 @@ impl<T> Pacer<T> {
             video: VecDeque::new(),
             waiting: DataSize::ZERO,
             paid: None,
+            ahead: Duration::ZERO,
             allowance: Allowance::default(),
             probe: None,
             held: false,
@@ -284,11 +290,17 @@ impl<T> Pacer<T> {
         if let Some(next) = self.audio.pop_front() {
             return Some(self.depart(now, next, probing, pace));
         }
+        self.ahead = match plan.congested {
+            true => Duration::ZERO,
+            false => AGAIN_AHEAD,
+        };
+        if (self.paid.is_none_or(|paid| paid <= now + self.ahead))
+            && let Some(next) = self.again.pop_front()
+        {
+            return Some(self.depart(now, next, probing, pace));
+        }
         if self.paid.is_some_and(|paid| paid > now) {
             return None;
-        }
-        if let Some(next) = self.again.pop_front() {
-            return Some(self.depart(now, next, probing, pace));
         }
         if self.may_leave(plan, probing.is_some()) {
             if let Some(next) = self.video.pop_front() {
@@ -324,10 +336,9 @@ impl<T> Pacer<T> {
             None => BURST.min(self.burst),
         };
         let paid = (self.paid.map(|paid| paid + burst)).filter(|_| !self.held);
-        match (paid, stale) {
-            (Some(paid), Some(stale)) => Some(paid.min(stale)),
-            (paid, stale) => paid.or(stale),
-        }
+        let again = (self.paid.filter(|_| !self.again.is_empty()))
+            .map(|paid| paid.checked_sub(self.ahead).unwrap_or(paid));
+        [paid, stale, again].into_iter().flatten().min()
     }
 
     /// Returns how much waits.

@@ -163,6 +163,34 @@ fn what_is_sent_again_goes_first_and_has_a_budget() {
 }
 
 #[test]
+fn what_is_sent_again_leaves_ahead_of_the_pace_but_not_by_much() {
+    for (congested, at_once, then) in [(false, 10, 15), (true, 0, 6)] {
+        let mut scene = Scene::new(Plan {
+            congested,
+            ..plan(800)
+        });
+        // 10 ms each, and a second's allowance.
+        for number in 0..20 {
+            scene.push(number, DELTA);
+        }
+        scene.run(Duration::from_millis(100));
+        for number in 100..115 {
+            assert!(scene.push(number, Class::Retransmission));
+        }
+        let again = |scene: &Scene| {
+            let numbers = scene.numbers();
+            numbers.iter().filter(|number| **number >= 100).count()
+        };
+        scene.drain();
+        assert_eq!(again(&scene), at_once);
+        scene.polls = 0;
+        scene.run(Duration::from_millis(60));
+        assert_eq!(again(&scene), then);
+        assert!(scene.polls < 20, "{}", scene.polls);
+    }
+}
+
+#[test]
 fn nothing_waits_for_long_and_what_was_dropped_is_made_good_by_a_keyframe() {
     let mut scene = Scene::new(plan(80));
     // 100 ms each: a second of pictures at once.
