@@ -67,7 +67,8 @@ impl Lossy {
         if self.mean >= LOSSY {
             self.lossy = true;
         }
-        if self.mean >= LOSSLESS {
+        // A way that waits to be used is not calm: nothing is known of it.
+        if self.mean >= LOSSLESS || loss.is_none() {
             self.calm_since = None;
         } else if self.lossy {
             let since = *self.calm_since.get_or_insert(now);
@@ -192,6 +193,20 @@ mod tests {
         assert!(
             off.is_some_and(|it| (8_000..12_000).contains(&it)),
             "{off:?}"
+        );
+    }
+
+    #[test]
+    fn a_way_that_waited_unused_is_still_new() {
+        let mut protection = Protection::of_new_way();
+        let (mut now, target) = (clock::now(), Bitrate::from_kbps(1_000));
+        for _ in 0..600 {
+            now += Duration::from_millis(100);
+            assert_eq!(protection.look(None, false, false, target, now), DEEPEST);
+        }
+        assert_eq!(
+            protection.look(Some(0.0), false, true, target, now),
+            DEEPEST
         );
     }
 
