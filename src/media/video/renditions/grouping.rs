@@ -4,10 +4,12 @@
 //!            within 5 % for 2 s, at the same rung, and not parted lately
 //!  apart ─────────────────────────────────────────────────────────────▶ together
 //!        ◀─────────────────────────────────────────────────────────────
-//!            at once: more than 10 % apart, another size, or left behind
+//!            more than 10 % apart for 5 s; at once: 25 %, another size, or left behind
 //! ```
-//! Parting costs those who leave a keyframe, joining costs everybody in the group one. So links
-//! part at once, for their independence comes first, and join slowly; who has parted stays apart
+//! Parting costs those who leave a keyframe and an encoder, joining costs everybody in the group a keyframe.
+//! So links that have grown far apart part at once, for their independence comes first: those a little apart
+//! may be on their way to the same, for what befalls one soon befalls the others. They join slowly; who has
+//! parted stays apart
 //! for [`REST`], which bounds how often that can happen. Who needs a keyframe anyway, because it
 //! has just come, joins at once where it agrees, unless somebody else has just done so: people who
 //! come and go must not make keyframes for all.
@@ -24,6 +26,9 @@ use crate::media::Size;
 /// The most by which the highest target in a group exceeds the lowest: what a link loses by
 /// sharing, for the encoder is told the lowest.
 const APART: f64 = 1.10;
+/// How long it may be more, and how much more.
+const DISSENT: Duration = Duration::from_secs(5);
+const FAR_APART: f64 = 1.25;
 /// Likewise for those who want to join.
 const TOGETHER: f64 = 1.05;
 /// How long they must agree before they join.
@@ -73,6 +78,8 @@ pub(super) struct Grouping {
     places: BTreeMap<MemberId, Place>,
     /// Pairs of groups that agree, and since when.
     agreeing: BTreeMap<(GroupId, GroupId), Instant>,
+    /// Groups whose members are a little too far apart, and since when.
+    dissenting: BTreeMap<GroupId, Instant>,
     /// When a group last began to take in newcomers.
     opened: BTreeMap<GroupId, Instant>,
     groups: GroupId,
@@ -111,7 +118,9 @@ impl Grouping {
             }
         }
         for group in self.groups() {
-            self.part(group, now);
+            if self.is_to_part(group, now) {
+                self.part(group, now);
+            }
         }
         for (member, wish) in wishes {
             if !self.places.contains_key(member) {
@@ -120,6 +129,7 @@ impl Grouping {
         }
         let groups = self.groups();
         self.opened.retain(|group, _| groups.contains(group));
+        (self.dissenting).retain(|group, _| groups.contains(group));
         self.join(rung, now);
     }
 
@@ -130,6 +140,22 @@ impl Grouping {
             place.group = group;
             place.rests = Some(now + REST);
         }
+    }
+
+    /// Tells whether members of a group have grown too far apart, or a little for too long.
+    fn is_to_part(&mut self, group: GroupId, now: Instant) -> bool {
+        let wishes = || self.of(group).map(|(_, place)| place.wish);
+        if agree(wishes(), APART) {
+            self.dissenting.remove(&group);
+            return false;
+        }
+        let near = agree(wishes(), FAR_APART);
+        let since = *self.dissenting.entry(group).or_insert(now);
+        let parts = !near || now.saturating_duration_since(since) >= DISSENT;
+        if parts {
+            self.dissenting.remove(&group);
+        }
+        parts
     }
 
     /// Lets those leave who have grown apart from the most.
@@ -184,7 +210,7 @@ impl Grouping {
                 let passed = now.saturating_duration_since(*since);
                 passed < ARRIVAL || passed >= CLOSED
             });
-            open && agree(all.chain([wish]))
+            open && agree(all.chain([wish]), TOGETHER)
         });
         if let Some(group) = found {
             let since = self.opened.entry(group).or_insert(now);
@@ -204,7 +230,7 @@ impl Grouping {
         for (at, one) in groups.iter().enumerate() {
             for two in &groups[at + 1..] {
                 let all = || self.of(*one).chain(self.of(*two));
-                if agree(all().map(|(_, place)| place.wish)) && rung(*one) == rung(*two) {
+                if agree(all().map(|(_, place)| place.wish), TOGETHER) && rung(*one) == rung(*two) {
                     let pair = (*one, *two);
                     let since = self.agreeing.get(&pair).copied().unwrap_or(now);
                     let rested = all().all(|(_, place)| place.rests.is_none());
@@ -250,7 +276,9 @@ impl Grouping {
     }
 }
 
-fn agree(wishes: impl Iterator<Item = Wish>) -> bool {
+/// Tells whether one encoder can serve all of these, and the highest target exceeds the lowest by no more than
+/// this factor.
+fn agree(wishes: impl Iterator<Item = Wish>, factor: f64) -> bool {
     let mut bounds: Option<(Wish, Wish)> = None;
     for wish in wishes {
         let (low, high) = bounds.get_or_insert((wish, wish));
@@ -264,7 +292,7 @@ fn agree(wishes: impl Iterator<Item = Wish>) -> bool {
             *high = wish;
         }
     }
-    bounds.is_none_or(|(low, high)| high.target <= low.target.scale(TOGETHER))
+    bounds.is_none_or(|(low, high)| high.target <= low.target.scale(factor))
 }
 
 #[cfg(test)]
@@ -342,6 +370,22 @@ mod tests {
             scene.grouping.target(before.unwrap()),
             Bitrate::from_kbps(2_000)
         );
+    }
+
+    #[test]
+    fn who_is_a_little_apart_has_time_to_agree_again() {
+        let mut scene = Scene::new(&[230, 230, 230]);
+        // One after the other, as the loss of a way is noticed.
+        for (member, groups) in [(1, 1), (0, 1), (2, 1)] {
+            scene.set(member, 190);
+            assert_eq!(scene.run(1.5).len(), groups);
+            let group = scene.grouping.group(0).unwrap();
+            assert_eq!(scene.grouping.target(group), Bitrate::from_kbps(190));
+        }
+        assert_eq!(scene.run(10.0), [[0, 1, 2]]);
+        scene.set(1, 230);
+        assert_eq!(scene.run(4.9), [[0, 1, 2]]);
+        assert_eq!(scene.run(0.2), [vec![0, 2], vec![1]]);
     }
 
     #[test]
