@@ -11,6 +11,9 @@ from servers import RELAY_PORTS
 # One link's delay in milliseconds: between two people a round trip takes four times that, to the relay
 # twice.
 ONE_WAY = 20
+# Six people are much for a small computer: where no more is asked than when something came, to 2 ms, links look
+# for packets only so often (milliseconds). Each waits half of it, going in and coming out.
+COARSE = 2
 # RTP has its payload types here in all our calls (RFC 3551, section 6: the dynamic ones).
 DYNAMIC = {63, *range(96, 128)}
 
@@ -24,13 +27,14 @@ def words(home, size="320x180", rate="300k", speaks=True):
 class Crowd:
     """People in homes 1 to `count` of a stage, in one meeting."""
 
-    def __init__(self, stage, count, kinds=None, loss=0, server=(), size="320x180", rate="300k", settings=None, speak=None):
+    def __init__(self, stage, count, kinds=None, loss=0, server=(), size="320x180", rate="300k", settings=None, speak=None, coarse=False):
         self.stage, self.size, self.rate, self.speak = stage, size, rate, speak
         more = settings or {}
         if loss:
             # Half of it at each end, so that it is what a packet meets from one person to another.
             more = {home: f"up=loss={loss / 2}%;down=loss={loss / 2}%" + (f";{more[home]}" if home in more else "") for home in range(1, count + 1)}
-        stage.homes(*(kinds or ["portrestricted"] * count), delay=ONE_WAY, settings=more)
+        lab.TICK = COARSE if coarse else 0
+        stage.homes(*(kinds or ["portrestricted"] * count), delay=ONE_WAY - lab.TICK, settings=more)
         stage.serve("own", server)
         self.link = stage.link()
         self.people, self.ears, self.paths, self.addresses, self.heard = {}, {}, {}, {}, {}

@@ -48,6 +48,7 @@ import signal
 import subprocess as sp
 import sys
 import time
+import zlib
 
 sys.dont_write_bytecode = True
 import nat
@@ -63,6 +64,10 @@ NAME = "meet.lab.test"
 SERVERS = {SRV, SRV2, SRV6, SRV6_2, "fd00:ffff::10", "10.0.0.10"}
 # http is accepted on private addresses only.
 MEET = "10.0.0.10"
+# Links sleep for so many milliseconds before they look for packets again: cheaper where there are many.
+TICK = 0
+# What they lose differs from link to link, and with this.
+SEED = 1
 # Where groups of processes get their share of the CPU (cgroup v1).
 SHARES = "/sys/fs/cgroup/cpu"
 
@@ -127,9 +132,11 @@ def add_ns(node, ipv6):
 def link(name, router, netdev, public, up, down, packet_log, routes):
     """Starts one link and addresses its two ends."""
     cmd = [WAN, "run", "--a", f"{ns(router)}/wan0", "--b", f"{ns('net')}/{netdev}", "--ctl", f"{RUN}/{name}.sock",
-           "--stats", f"{RUN}/{name}.csv", "--rt", "50", "--up", up, "--down", down]
+           "--stats", f"{RUN}/{name}.csv", "--rt", "50", "--tick", str(TICK), "--seed", str(zlib.crc32(f"{name} {SEED}".encode())), "--up", up, "--down", down]
     if packet_log:
         cmd += ["--pktlog", f"{RUN}/{name}.pkt.csv"]
+    # A network is not late because those who use it are busy: outside of groups, as few of those let it be.
+    cmd = ["sh", "-c", f'echo $$ 2>/dev/null >{SHARES}/cgroup.procs; exec "$@"', "sh", *cmd]
     with open(f"{RUN}/{name}.log", "w") as log:
         p = sp.Popen(cmd, stdout=log, stderr=log, stdin=sp.DEVNULL, start_new_session=True)
     with open(f"{RUN}/{name}.pid", "w") as f:

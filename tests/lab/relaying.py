@@ -21,7 +21,7 @@ BLACK = 1.0
 
 def switch(stage):
     """5, 6, 5 participants at 2 % loss and 80 ms round trip: all go over to the relay, and back; several times."""
-    crowd = Crowd(stage, 6, loss=2)
+    crowd = Crowd(stage, 6, loss=2, coarse=True)
     people = crowd.join(*FIVE, record=True)
     crowd.together()
     stage.sleep(CALM)

@@ -40,7 +40,7 @@ class Suite:
         """Does one run of one case and saves it; returns its figures, or why there are none."""
         folder, began = f"{self.folder}/{case}/{run}", time.time()
         stage = Stage(folder)
-        stage.clip = self.clip
+        stage.clip, lab.SEED = self.clip, run
         try:
             figures, why = drive(stage), None
             figures["idle"] = stage.idle()

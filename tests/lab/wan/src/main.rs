@@ -39,6 +39,8 @@ options
   --pktlog FILE        one line a packet
   --seed N             random seed (default 1)
   --rt PRIO            real-time priority (recommended: 50)
+  --tick MS            sleeps so long before it looks for packets again: less work, and each comes late
+                       by half of it on average, twice (default 0)
   --time SECONDS       ends after this time
 
 keys

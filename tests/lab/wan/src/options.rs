@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) interval: Duration,
     pub(crate) seed: u64,
     pub(crate) priority: i32,
+    /// How long it sleeps at least before it looks for packets again.
+    pub(crate) tick: Duration,
     /// How long the process lives.
     pub(crate) limit: Duration,
 }
@@ -44,6 +46,7 @@ impl Options {
             interval: USUAL_INTERVAL,
             seed: 1,
             priority: 0,
+            tick: Duration::ZERO,
             limit: Duration::MAX,
         };
         for pair in words.chunks(2) {
@@ -86,6 +89,7 @@ impl Options {
             "--interval" => self.interval = seconds(1e-3)?.max(SHORTEST_INTERVAL),
             "--seed" => self.seed = number()? as u64,
             "--rt" => self.priority = number()? as i32,
+            "--tick" => self.tick = seconds(1e-3)?,
             "--time" => self.limit = seconds(1.0)?,
             _ => return Err("unknown option".to_owned()),
         }

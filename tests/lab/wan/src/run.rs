@@ -5,6 +5,7 @@ use std::{
     io::{BufWriter, Read, Write},
     os::unix::net::{SocketAddr, UnixDatagram},
     path::Path,
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -27,6 +28,8 @@ const PACKETS_HEADER: &str =
 const LONGEST_ANSWER: Duration = Duration::from_secs(2);
 /// Packets read from one device before the other is looked at again.
 const BATCH: usize = 64;
+/// The longest packet of IP.
+const LONGEST_PACKET: usize = 65_536;
 /// Makes the random numbers of the way down differ from those of the way up.
 const OTHER_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -65,6 +68,8 @@ pub(crate) fn run(options: Options) -> Result<String, String> {
         schedule: options.schedule.play(Duration::ZERO, options.period),
         interval: options.interval,
         next_stats: options.interval,
+        tick: options.tick,
+        packet: vec![0; LONGEST_PACKET],
     };
     sys::tune(options.priority);
     println!("ready");
@@ -158,6 +163,9 @@ struct Running {
     schedule: Player,
     interval: Duration,
     next_stats: Duration,
+    tick: Duration,
+    /// Where a packet is read to.
+    packet: Vec<u8>,
 }
 
 impl Running {
@@ -173,6 +181,9 @@ impl Running {
             .chain([self.schedule.next_event()])
             .flatten()
             .fold(self.next_stats.min(limit), Duration::min);
+        if !self.tick.is_zero() {
+            thread::sleep(self.tick);
+        }
         let timeout = wake.saturating_sub(clock.now());
         let ready = sys::wait(&self.devices, self.control.as_ref(), timeout);
         let [a, b, control] = ready;
@@ -255,11 +266,10 @@ impl Running {
     }
 
     fn take(&mut self, index: usize, clock: &Clock) {
-        let mut packet = [0; 65_536];
         for _ in 0..BATCH {
-            match (&self.devices[index]).read(&mut packet) {
+            match (&self.devices[index]).read(&mut self.packet) {
                 Ok(length) if length > 0 => {
-                    let packet = &packet[..length];
+                    let packet = &self.packet[..length];
                     let headers = Headers::read(packet);
                     self.link[index].arrive(clock.now(), packet.to_vec(), length, headers);
                 }
