@@ -111,7 +111,7 @@ def whole(stage):
     """The same five as in `uplink`, the whole call relayed: what goes through the relay then."""
     stage.folder += "/whole"
     os.makedirs(stage.folder, exist_ok=True)
-    crowd = Crowd(stage, 5, server=("--mesh-limit", "2"), size="640x360", rate="1M")
+    crowd = Crowd(stage, 5, server=("--mesh-limit", "2"), rate="1M")
     crowd.join(*FIVE)
     crowd.together()
     began = time.time()
@@ -132,7 +132,7 @@ LONGEST_RETURN = 90
 
 def uplink(stage):
     """One of five on a 600 kbit/s uplink: only that one's media takes the relay."""
-    crowd = Crowd(stage, 5, size="640x360", rate="1M")
+    crowd = Crowd(stage, 5, rate="1M")
     people = crowd.join(*FIVE)
     one, others = people[0], people[1:]
     crowd.together()
