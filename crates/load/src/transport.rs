@@ -23,6 +23,7 @@ pub(crate) const EXTENSIONS: RelayExtensions = RelayExtensions {
     audio_level: 1,
     transport_cc: 3,
     frame_marking: 5,
+    newest_picture: Some(6),
 };
 /// Constrained baseline, level 3.1.
 const PROFILE: u32 = 0x42e01f;

@@ -51,6 +51,12 @@ pub fn copies(loss: Option<f64>, plan: &Plan) -> usize {
     }
 }
 
+/// Returns the number nearest to `newest` that ends in these 16 bits.
+pub fn nearest(newest: u64, sequence: u16) -> u64 {
+    let ahead = sequence.wrapping_sub(newest as u16) as i16;
+    newest.wrapping_add_signed(i64::from(ahead))
+}
+
 /// A packet that has not come.
 #[derive(Debug, Clone, Copy)]
 struct Missing {
@@ -124,6 +130,12 @@ impl Requests {
         if (self.missing.first_key_value()).is_some_and(|(first, _)| *first < number) {
             self.missing = self.missing.split_off(&number);
         }
+    }
+
+    /// Returns the number nearest to the highest seen that ends in these 16 bits; `None` before anything was
+    /// seen.
+    pub fn nearest(&self, sequence: u16) -> Option<u64> {
+        Some(nearest(self.end?.checked_sub(1)?, sequence))
     }
 
     /// Returns the number after the highest seen.

@@ -76,6 +76,11 @@ pub struct RelayExtensions {
     pub transport_cc: u8,
     /// Frame marking (RFC 9626).
     pub frame_marking: u8,
+    /// By which sound tells the newest picture, where that is understood. To the relay its value is the
+    /// sequence number of the last packet that left of each layer, from the relay that of the same
+    /// participant's pictures; 16 bits each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_picture: Option<u8>,
 }
 
 /// The relay's half of a connection.
@@ -213,6 +218,9 @@ impl RelayOpen {
             self.extensions.transport_cc,
             self.extensions.frame_marking,
         ];
+        let extensions: Vec<_> = (extensions.into_iter())
+            .chain(self.extensions.newest_picture)
+            .collect();
         if extensions.iter().any(|number| !(1..=14).contains(number)) || !differ(&extensions) {
             return Err(malformed("extensions"));
         }

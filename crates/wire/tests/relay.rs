@@ -22,6 +22,7 @@ fn open() -> RelayOpen {
             audio_level: 1,
             transport_cc: 3,
             frame_marking: 5,
+            newest_picture: Some(6),
         },
     }
 }
@@ -38,7 +39,7 @@ fn what_participants_say_about_the_relay_has_these_texts() {
     let messages = [
         (
             ClientMessage::RelayOpen(open()),
-            r#"{"type":"relay_open","connection":2,"ufrag":"uFrg","password":"0123456789012345678901","fingerprint":"AA:BB","sound":7,"layers":[8,9],"payload_types":{"sound":111,"pictures":102,"repair":103},"extensions":{"audio_level":1,"transport_cc":3,"frame_marking":5}}"#,
+            r#"{"type":"relay_open","connection":2,"ufrag":"uFrg","password":"0123456789012345678901","fingerprint":"AA:BB","sound":7,"layers":[8,9],"payload_types":{"sound":111,"pictures":102,"repair":103},"extensions":{"audio_level":1,"transport_cc":3,"frame_marking":5,"newest_picture":6}}"#,
         ),
         (
             ClientMessage::RelayClose { connection: 2 },

@@ -151,6 +151,11 @@ impl Inbound {
         self.advance(decoder, now);
     }
 
+    /// Learns that a packet of pictures with this number left before something that came.
+    pub(in crate::mesh) fn expect(&mut self, sequence: u16, now: Instant) {
+        self.reorder.expect(sequence, now);
+    }
+
     /// Takes in a packet of sound; returns true for the first. `stream` is ours: both sides number
     /// payload types alike.
     pub(in crate::mesh) fn handle_audio(
@@ -160,7 +165,7 @@ impl Inbound {
         config: &LinkConfig,
     ) -> bool {
         if let Some(sequence) = packet.newest_picture {
-            self.reorder.expect(sequence, packet.arrived);
+            self.expect(sequence, packet.arrived);
         }
         self.stats.audio_bytes += packet.payload.len() as u64;
         if stream.redundant() == Some(packet.payload_type) {

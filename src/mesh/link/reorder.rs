@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nonstop_rate::Requests;
+use nonstop_rate::{Requests, nearest};
 
 /// How many packets may wait for a missing one; more, and the wait is over. 2 s at 3 Mb/s.
 const MOST_WAITING: usize = 700;
@@ -87,7 +87,7 @@ impl<T> Reorder<T> {
             self.begin((1 << 32) + u64::from(sequence), packet, now);
             return;
         };
-        let number = unwrap(end, sequence);
+        let number = nearest(end - 1, sequence);
         if number > end + JUMP || number + JUMP < next {
             self.begin(number, packet, now);
             self.restarted = true;
@@ -104,8 +104,8 @@ impl<T> Reorder<T> {
 
     /// Learns that everything up to this number was sent.
     pub(in crate::mesh) fn expect(&mut self, sequence: u16, now: Instant) {
-        if let Some(end) = self.requests.end() {
-            self.requests.expect(unwrap(end, sequence), now);
+        if let Some(number) = self.requests.nearest(sequence) {
+            self.requests.expect(number, now);
         }
     }
 
@@ -190,13 +190,6 @@ impl<T> Reorder<T> {
         self.waiting.insert(number, packet);
         self.stats.received += 1;
     }
-}
-
-/// Finds the number nearest to the highest seen, before `end`, that ends in these 16 bits.
-fn unwrap(end: u64, sequence: u16) -> u64 {
-    let newest = end - 1;
-    let ahead = sequence.wrapping_sub(newest as u16) as i16;
-    newest.wrapping_add_signed(i64::from(ahead))
 }
 
 #[cfg(test)]

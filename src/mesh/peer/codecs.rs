@@ -3,6 +3,7 @@
 use rtc::{
     interceptor::StreamInfo,
     peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine},
+    rtp::header::Header,
     rtp_transceiver::rtp_sender::{
         RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability,
         RTCRtpHeaderExtensionParameters, RtpCodecKind,
@@ -17,8 +18,9 @@ pub(super) const OPUS: &str = MIME_TYPE_OPUS;
 pub(super) const REDUNDANT: &str = "audio/red";
 /// Frame marking (RFC 9626 section 3.4): tells the relay what a packet is without a look into it.
 pub(super) const FRAME_MARKING_URI: &str = "urn:ietf:params:rtp-hdrext:framemarking";
-/// In a packet of sound: the sequence number of the last packet of pictures that left before it (16 bits).
-/// So a picture that is lost shows before the next one comes. Our own; who does not know it leaves it out.
+/// In a packet of sound: the sequence number of the last packet of pictures that left before it (16 bits);
+/// to the relay that of each layer, the smallest first. So a picture that is lost shows before the next one
+/// comes. Our own; who does not know it leaves it out.
 pub(super) const NEWEST_PICTURE_URI: &str = "urn:nonstop:newest-picture";
 /// The payload type of pictures.
 pub(super) const VIDEO_PAYLOAD_TYPE: u8 = 102;
@@ -130,10 +132,7 @@ pub(super) fn media_engine(relayed: bool) -> Result<MediaEngine> {
             FRAME_MARKING_URI,
             if relayed { &[RtpCodecKind::Video] } else { &[] },
         ),
-        (
-            NEWEST_PICTURE_URI,
-            if relayed { &[] } else { &[RtpCodecKind::Audio] },
-        ),
+        (NEWEST_PICTURE_URI, &[RtpCodecKind::Audio]),
     ] {
         for kind in kinds {
             let uri = uri.to_owned();
@@ -154,6 +153,14 @@ pub(super) fn number_of(info: &StreamInfo, uri: &str) -> Option<u8> {
     let mut extensions = info.rtp_header_extensions.iter();
     let extension = extensions.find(|extension| extension.uri == uri)?;
     one_byte(extension.id)
+}
+
+/// Returns the 16 bits that a header extension with this number carries.
+pub(super) fn number_in(header: &Header, id: u8) -> Option<u16> {
+    match header.get_extension(id)?[..] {
+        [high, low] => Some(u16::from_be_bytes([high, low])),
+        _ => None,
+    }
 }
 
 /// One-byte headers (RFC 8285) have the numbers 1 to 14.

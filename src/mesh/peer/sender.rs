@@ -15,7 +15,6 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use nonstop_rate::{
     Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, ProbeId, copies,
 };
@@ -272,9 +271,8 @@ impl Sender {
             set_number(&mut rtp.header, extension, 0);
         }
         // Sound leaves at once, before what waits.
-        let newest = self.newest.and_then(|newest| self.videos.get(&newest));
-        if let (Some(extension), Some(video)) = (stream.newest_picture, newest) {
-            set_number(&mut rtp.header, extension, video.next.wrapping_sub(1));
+        if let Some(extension) = stream.newest_picture.filter(|_| self.newest.is_some()) {
+            set_numbers(&mut rtp.header, extension, &self.newest_pictures());
         }
         let size = size_of(rtp);
         let class = match stream.sound {
@@ -288,6 +286,23 @@ impl Sender {
             tracing::trace!("a packet belongs to a picture that cannot be shown");
         }
         self.release(now);
+    }
+
+    /// Returns the number of the last packet that left of each layer, up to the last of which one did.
+    /// Where none did, whatever stands there says nothing.
+    fn newest_pictures(&self) -> Vec<u16> {
+        let newest = self.layers.iter().map(|layer| {
+            let video = self.videos.get(layer).filter(|it| it.last.is_some());
+            video.map(|video| video.next.wrapping_sub(1))
+        });
+        let newest: Vec<_> = newest.collect();
+        let end = newest
+            .iter()
+            .rposition(Option::is_some)
+            .map_or(0, |at| at + 1);
+        (newest[..end].iter())
+            .map(|number| number.unwrap_or_default())
+            .collect()
     }
 
     fn class(&mut self, packet: &TaggedPacket) -> Class {
@@ -381,8 +396,12 @@ fn size_of(rtp: &rtp::Packet) -> DataSize {
 }
 
 fn set_number(header: &mut Header, extension: u8, number: u16) {
-    let bytes = Bytes::copy_from_slice(&number.to_be_bytes());
-    if let Err(error) = header.set_extension(extension, bytes) {
+    set_numbers(header, extension, &[number]);
+}
+
+fn set_numbers(header: &mut Header, extension: u8, numbers: &[u16]) {
+    let bytes = numbers.iter().flat_map(|number| number.to_be_bytes());
+    if let Err(error) = header.set_extension(extension, bytes.collect()) {
         tracing::debug!(%error, "a packet goes without one of its numbers");
     }
 }

@@ -172,11 +172,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
                 let Some((kind, id)) = self.remote.get(&packet.header.ssrc) else {
                     return Ok(());
                 };
-                let number = id.and_then(|id| packet.header.get_extension(id));
-                let newest_picture = match number.as_deref() {
-                    Some([high, low]) => Some(u16::from_be_bytes([*high, *low])),
-                    _ => None,
-                };
+                let newest_picture = id.and_then(|id| codecs::number_in(&packet.header, id));
                 let packet = RtpIn {
                     payload_type: packet.header.payload_type,
                     sequence: packet.header.sequence_number,

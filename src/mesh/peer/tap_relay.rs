@@ -22,7 +22,7 @@ use rtc::{
 };
 use tokio::sync::mpsc;
 
-use super::RtpIn;
+use super::{RtpIn, codecs};
 
 /// Something that came from the relay.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(crate) enum FromRelay {
 pub(super) struct RelayTap {
     /// When it is full, media is lost like on the network, and reports too.
     received: mpsc::Sender<FromRelay>,
+    /// The number of the extension by which sound tells the newest picture, in both directions.
+    newest_picture: Option<u8>,
     writes: VecDeque<TaggedPacket>,
 }
 
@@ -59,6 +61,7 @@ impl RelayTap {
     pub(super) fn new(received: mpsc::Sender<FromRelay>) -> Self {
         Self {
             received,
+            newest_picture: None,
             writes: VecDeque::new(),
         }
     }
@@ -101,6 +104,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RelayTap {
         let arrived = message.now;
         match message.message.packet {
             Packet::Rtp(packet) => {
+                let id = self.newest_picture;
+                let newest_picture = id.and_then(|id| codecs::number_in(&packet.header, id));
                 let packet = RtpIn {
                     payload_type: packet.header.payload_type,
                     sequence: packet.header.sequence_number,
@@ -109,7 +114,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RelayTap {
                     ssrc: packet.header.ssrc,
                     payload: packet.payload,
                     arrived,
-                    newest_picture: None,
+                    newest_picture,
                 };
                 self.pass(FromRelay::Rtp(packet));
             }
@@ -139,7 +144,11 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RelayTap {
 }
 
 impl Interceptor for RelayTap {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_local_stream(&mut self, info: &StreamInfo) {
+        // Only sound has it.
+        let number = codecs::number_of(info, codecs::NEWEST_PICTURE_URI);
+        self.newest_picture = self.newest_picture.or(number);
+    }
 
     fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
 

@@ -151,6 +151,7 @@ impl RelayPeer {
                     audio_level: extension(AUDIO_LEVEL_URI)?,
                     transport_cc: extension(TRANSPORT_CC_URI)?,
                     frame_marking: extension(codecs::FRAME_MARKING_URI)?,
+                    newest_picture: Some(extension(codecs::NEWEST_PICTURE_URI)?),
                 },
             })
         };

@@ -195,10 +195,10 @@ impl People {
         let (id, stream) = *self.streams.get(&packet.ssrc)?;
         let person = self.taken.get_mut(&id)?;
         let payload_type = packet.payload_type;
+        let mut first = false;
         match stream {
             Stream::Sound if RelayPeer::is_sound(payload_type) => {
-                let first = person.handle_sound(packet);
-                return first.then_some(RelayedEvent::Sound { id });
+                first = person.handle_sound(packet);
             }
             Stream::Pictures if RelayPeer::is_pictures(payload_type) => {
                 person.handle_picture(packet, &self.wake, now);
@@ -215,7 +215,7 @@ impl People {
         }
         let due = person.poll_timeout(now);
         self.due = [self.due, due].into_iter().flatten().min();
-        None
+        first.then_some(RelayedEvent::Sound { id })
     }
 
     /// Takes in how somebody's clock and time stamps belong together.

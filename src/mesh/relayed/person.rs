@@ -146,6 +146,9 @@ impl Person {
     /// Takes in a packet of sound; returns true, once since it is wanted, when the sound that came this
     /// way is in time to be played without what comes another way.
     pub(super) fn handle_sound(&mut self, packet: RtpIn) -> bool {
+        if let Some(sequence) = packet.newest_picture {
+            self.inbound.expect(sequence, packet.arrived);
+        }
         if !self.take.sound || packet.payload.is_empty() {
             return false;
         }

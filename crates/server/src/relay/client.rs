@@ -30,6 +30,7 @@ use self::setup::{begin, config, fingerprint_bytes};
 use super::{
     downlink::Downlink,
     exporter,
+    newest_pictures::newest_pictures,
     outlet::{Exit, Outlet},
     sealing::Sealer,
     sending::Sending,
@@ -335,6 +336,9 @@ impl Client {
                 Ok(Output::Event(Event::RawPacket(packet))) => self.note(*packet, outlet),
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
                     (self.uplink).note(*packet.header.ssrc, *packet.seq_no, self.now);
+                    if let Some(newest) = newest_pictures(&packet.header.ext_vals) {
+                        self.uplink.expect(newest, self.now);
+                    }
                     return Some(Happened::Packet(Box::new(packet)));
                 }
                 Ok(Output::Event(Event::Closed)) => {

@@ -27,6 +27,7 @@ mod hub;
 mod marking;
 mod media;
 mod members;
+mod newest_pictures;
 mod outlet;
 mod packet;
 mod sealing;

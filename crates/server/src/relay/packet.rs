@@ -28,7 +28,7 @@ pub(super) struct Header {
 
 impl Header {
     /// Writes it to the end of `packet`, with extensions: identifiers from 1 to 14, each with a value
-    /// of one to sixteen bytes.
+    /// of up to sixteen bytes. Those without a value are left out.
     pub(super) fn write(&self, packet: &mut Vec<u8>, extensions: &[(u8, &[u8])]) {
         let begin = packet.len();
         let marker = if self.marker { MARKER } else { 0 };
@@ -36,13 +36,13 @@ impl Header {
         packet.extend(self.number.to_be_bytes());
         packet.extend(self.timestamp.to_be_bytes());
         packet.extend(self.ssrc.to_be_bytes());
-        if extensions.is_empty() {
+        if extensions.iter().all(|(_, value)| value.is_empty()) {
             return;
         }
         packet[begin] |= EXTENSION;
         packet.extend([PROFILE[0], PROFILE[1], 0, 0]);
         let values = packet.len();
-        for (identifier, value) in extensions {
+        for (identifier, value) in extensions.iter().filter(|(_, value)| !value.is_empty()) {
             packet.push(identifier << 4 | (value.len().saturating_sub(1) as u8 & 0xf));
             packet.extend_from_slice(value);
         }

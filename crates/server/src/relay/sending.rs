@@ -57,6 +57,8 @@ pub(super) struct Sending {
     sealer: Option<Sealer>,
     /// By their SSRCs.
     streams: HashMap<u32, Stream>,
+    /// The number of the last packet of pictures that left, by whose they are.
+    newest_pictures: HashMap<Member, u16>,
     /// When streams are reported next, and how long after that again.
     report: Option<Instant>,
     reports: Duration,
@@ -80,6 +82,7 @@ impl Sending {
             extensions,
             sealer: None,
             streams: HashMap::new(),
+            newest_pictures: HashMap::new(),
             report: None,
             reports: REPORTS,
             reported: None,
@@ -128,6 +131,7 @@ impl Sending {
     /// Forgets the streams of somebody who is gone.
     pub(super) fn forget(&mut self, of: Member) {
         self.streams.retain(|_, stream| stream.of != of);
+        self.newest_pictures.remove(&of);
     }
 
     /// Forgets the sound of those who have said nothing for a while, and what is too old to be sent
@@ -165,8 +169,15 @@ impl Sending {
             ssrc: held.ssrc,
         };
         let note = match pictures {
-            true => held.marking.map(Note::Marking),
-            false => held.level.map(Note::Level),
+            true => {
+                self.newest_pictures.insert(stream.of, header.number);
+                Note::Pictures(held.marking)
+            }
+            false => Note::Sound {
+                level: held.level,
+                newest_picture: (self.extensions.newest_picture)
+                    .and_then(|_| self.newest_pictures.get(&stream.of).copied()),
+            },
         };
         self.seal(&header, note, number, held.sequence, &held.payload)
     }
@@ -191,7 +202,7 @@ impl Sending {
             ssrc: again.ssrc,
         };
         let payload = std::mem::take(&mut self.payload);
-        let note = again.marking.map(Note::Marking);
+        let note = Note::Pictures(again.marking);
         let sealed = self.seal(&header, note, number, again.index, &payload);
         let sealed = sealed.is_some();
         self.payload = payload;
@@ -216,7 +227,8 @@ impl Sending {
         let mut payload = std::mem::take(&mut self.payload);
         payload.clear();
         payload.resize(bytes, 0);
-        let sealed = self.seal(&header, None, number, count, &payload).is_some();
+        let sealed = self.seal(&header, Note::Pictures(None), number, count, &payload);
+        let sealed = sealed.is_some();
         self.payload = payload;
         sealed.then_some(&self.datagram)
     }
@@ -224,7 +236,7 @@ impl Sending {
     fn seal(
         &mut self,
         header: &Header,
-        note: Option<Note>,
+        note: Note,
         number: u16,
         index: u64,
         payload: &[u8],
@@ -233,15 +245,21 @@ impl Sending {
         let transport = (self.extensions.transport_cc, &number[..]);
         self.datagram.clear();
         match note {
-            None => header.write(&mut self.datagram, &[transport]),
-            Some(Note::Level(level)) => {
-                let level = (self.extensions.audio_level, &[level][..]);
-                header.write(&mut self.datagram, &[level, transport]);
-            }
-            Some(Note::Marking(marking)) => {
-                let (bytes, length) = marking::value(marking);
+            Note::Pictures(marking) => {
+                let (bytes, length) = marking.map(marking::value).unwrap_or_default();
                 let marking = (self.extensions.frame_marking, &bytes[..length]);
                 header.write(&mut self.datagram, &[marking, transport]);
+            }
+            Note::Sound {
+                level,
+                newest_picture,
+            } => {
+                let level = level.as_slice();
+                let newest = newest_picture.map(u16::to_be_bytes);
+                let newest = newest.as_ref().map_or(&[][..], |bytes| &bytes[..]);
+                let level = (self.extensions.audio_level, level);
+                let newest = (self.extensions.newest_picture.unwrap_or_default(), newest);
+                header.write(&mut self.datagram, &[level, transport, newest]);
             }
         }
         let sealer = self.sealer.as_mut()?;
@@ -305,7 +323,12 @@ impl Sending {
 
 /// What a packet says of its media besides.
 enum Note {
-    /// RFC 6464.
-    Level(u8),
-    Marking(u32),
+    /// The frame marking.
+    Pictures(Option<u32>),
+    /// The audio level (RFC 6464), and the number of the last packet that left of the same participant's
+    /// pictures.
+    Sound {
+        level: Option<u8>,
+        newest_picture: Option<u16>,
+    },
 }

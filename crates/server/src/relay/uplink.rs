@@ -37,6 +37,15 @@ impl Uplink {
         requests.give_up_before(number.saturating_sub(MOST_BEHIND));
     }
 
+    /// Learns the number of the last packet of each layer that had left before something that came.
+    pub(super) fn expect(&mut self, newest: &[u16], now: Instant) {
+        for ((_, requests), sequence) in self.layers.iter_mut().zip(newest) {
+            if let Some(number) = requests.nearest(*sequence) {
+                requests.expect(number, now);
+            }
+        }
+    }
+
     /// Returns when something is to be asked for next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let layers = self.layers.iter();
@@ -80,6 +89,25 @@ mod tests {
     }
 
     #[test]
+    fn what_left_before_sound_that_came_is_missing() {
+        let start = clock::now();
+        let mut uplink = Uplink::new(&[1, 2]);
+        uplink.expect(&[7, 7], start);
+        assert_eq!(uplink.poll_timeout(), None, "nothing began");
+        uplink.note(1, 0x1_fffe, start);
+        uplink.note(2, 70, start);
+        uplink.expect(&[0xfffe], start);
+        assert_eq!(uplink.poll_timeout(), None);
+        uplink.expect(&[1, 70, 3], start);
+        let asked: Vec<_> = uplink.ask(TRIP, start).collect();
+        assert_eq!(asked, [(1, vec![0x1_ffff, 0x2_0000, 0x2_0001])]);
+        for number in 0x1_ffff..0x2_0003 {
+            uplink.note(1, number, start);
+        }
+        assert_eq!(uplink.poll_timeout(), None);
+    }
+
+    #[test]
     fn whatever_numbers_come_little_is_missing() {
         let start = clock::now();
         let mut uplink = Uplink::new(&[1]);
@@ -93,6 +121,7 @@ mod tests {
         ] {
             uplink.note(1, number, start);
         }
+        uplink.expect(&[30_000], start);
         let requests = &uplink.layers[0].1;
         assert!(requests.count(0..u64::MAX) as u64 <= MOST_BEHIND);
     }

@@ -160,6 +160,7 @@ async fn an_offer_that_is_none_is_refused() {
             audio_level: 1,
             transport_cc: 2,
             frame_marking: 3,
+            newest_picture: None,
         },
     };
     for (connection, fingerprint) in [(1, ""), (2, "zz:yy"), (3, "+1:+2"), (4, &"00:".repeat(32))] {

@@ -83,6 +83,15 @@ async fn sound_and_pictures_reach_whoever_watches() {
     assert!(first.start && first.independent, "begins with a keyframe");
     assert!(sound.iter().all(|packet| packet.level == Some(-30)));
     assert!(sound[0].marker, "a talk spurt begins");
+    // It tells which picture left before it; datagrams keep their order here.
+    let told = sound.iter().filter_map(|packet| packet.newest_picture);
+    assert!(told.count() >= 25);
+    for packet in sound.iter().skip(25) {
+        let before = pictures.iter().rfind(|picture| picture.at <= packet.at);
+        let before = before.map(|picture| picture.sequence as u16);
+        let told = packet.newest_picture;
+        assert!(told == before || told.map(|it| it.wrapping_add(1)) == before);
+    }
     // Timestamps are the publisher's own, on every packet of a picture the same.
     assert!(
         sound
@@ -192,6 +201,24 @@ async fn pictures_that_never_came_are_asked_for_again_and_again() {
     let mut pictures = bob.record().pictures(1).to_vec();
     pictures.sort_unstable_by_key(|packet| packet.sequence);
     assert!(without_gaps(&pictures[..180]), "all of them came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_never_came_are_known_from_sound_alone() {
+    let (_server, address) = relay().await;
+    let ann = Peer::connect(address, 1).await;
+    let bob = Peer::connect(address, 2).await;
+    ann.publish(true, 1).await;
+    bob.wait("told", |heard| heard.published(1).is_some()).await;
+    bob.watch(&[1], SIZES[0]).await;
+    bob.wait("given pictures", |heard| heard.pictures(1).len() >= 50)
+        .await;
+
+    // From now on each picture comes only because it was asked for.
+    ann.order(Order::Withhold(1)).await;
+    bob.wait("given more", |heard| heard.pictures(1).len() >= 100)
+        .await;
+    assert!(ann.record().sent_late >= 45);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,8 @@ pub(crate) struct Packet {
     pub(crate) marker: bool,
     pub(crate) marking: Option<FrameMarking>,
     pub(crate) level: Option<i8>,
+    /// Which packet of pictures it says to have left last.
+    pub(crate) newest_picture: Option<u16>,
     /// Which layer it says in its payload to be.
     pub(crate) layer: u8,
     pub(crate) at: Instant,

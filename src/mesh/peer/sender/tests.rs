@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use nonstop_rate::{ArrivalReport, MOST_WAIT, Probe};
 use rtc::{
     interceptor::{RTCPFeedback, RTPHeaderExtension},
@@ -34,7 +35,8 @@ struct Left {
     timestamp: u32,
     /// Its transport-wide number.
     number: u16,
-    newest_picture: Option<u16>,
+    /// What it says of each layer.
+    newest_pictures: Vec<u16>,
     payload: usize,
     padding: bool,
 }
@@ -118,15 +120,17 @@ impl Scene {
                 panic!("only media was sent");
             };
             let extension = |id| {
-                let value = rtp.header.get_extension(id)?;
-                Some(u16::from_be_bytes([value[0], value[1]]))
+                let value = rtp.header.get_extension(id).unwrap_or_default();
+                let numbers = value.chunks_exact(2);
+                let numbers = numbers.map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+                numbers.collect::<Vec<_>>()
             };
             Left {
                 ssrc: rtp.header.ssrc,
                 sequence: rtp.header.sequence_number,
                 timestamp: rtp.header.timestamp,
-                number: extension(NUMBER).expect("all are numbered"),
-                newest_picture: extension(NEWEST_PICTURE),
+                number: extension(NUMBER)[0],
+                newest_pictures: extension(NEWEST_PICTURE),
                 payload: rtp.payload.len(),
                 padding: rtp.header.padding,
             }
@@ -187,11 +191,11 @@ fn numbers_have_no_holes_where_pictures_are_dropped() {
     let sound = left.iter().filter(|left| left.ssrc == SOUND);
     assert!(sound.map(|sound| u32::from(sound.sequence)).eq(500..540));
     // It tells which picture left last.
-    let mut newest = None;
+    let mut newest = Vec::new();
     for packet in &left {
         match packet.ssrc {
-            SOUND => assert_eq!(packet.newest_picture, newest),
-            _ => newest = Some(packet.sequence),
+            SOUND => assert_eq!(packet.newest_pictures, newest),
+            _ => newest = vec![packet.sequence],
         }
     }
 }
@@ -263,6 +267,11 @@ fn each_layer_has_its_own_numbers_and_is_sent_again_from_its_own_packets() {
             .map(|it| it.sequence);
         assert_eq!(numbers.collect::<Vec<_>>(), [500, 501, 502]);
     }
+    scene.send(VIDEO, 3, DELTA);
+    scene.send(SOUND, 0, &[1; 80]);
+    let left = scene.run(Duration::from_millis(20));
+    let sound = left.iter().find(|left| left.ssrc == SOUND);
+    assert_eq!(sound.expect("it left").newest_pictures, [503, 502]);
     scene.hear(TransportLayerNack {
         sender_ssrc: 1,
         media_ssrc: LARGER,

@@ -12,7 +12,7 @@ use str0m::{
 };
 
 use super::{
-    super::marking::{Marking, URI},
+    super::{marking, newest_pictures},
     Ground, local_address,
 };
 
@@ -36,9 +36,14 @@ pub(super) fn config(ground: &Ground, open: &RelayOpen, credentials: IceCreds) -
         .set_extension(extensions.transport_cc, Extension::TransportSequenceNumber)
         .set_extension(
             extensions.frame_marking,
-            Extension::with_serializer(URI, Marking),
+            Extension::with_serializer(marking::URI, marking::Marking),
         )
         .set_rtcp_report_interval_audio(Duration::from_secs(1));
+    if let Some(number) = extensions.newest_picture {
+        let reader = newest_pictures::Reader;
+        let extension = Extension::with_serializer(newest_pictures::URI, reader);
+        config = config.set_extension(number, extension);
+    }
     let types = open.payload_types;
     config.codec_config().add_config(
         types.sound.into(),

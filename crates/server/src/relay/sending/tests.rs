@@ -10,6 +10,7 @@ const BOB: Member = Member(2);
 const SOUND: u32 = 11;
 const PICTURES: u32 = 12;
 const REPAIR: u32 = 13;
+const SOUND_OF_BOB: u32 = 14;
 const LATER: Duration = Duration::from_millis(300);
 
 fn sending(now: Instant) -> (Sending, Context) {
@@ -22,6 +23,7 @@ fn sending(now: Instant) -> (Sending, Context) {
         audio_level: 5,
         transport_cc: 6,
         frame_marking: 7,
+        newest_picture: Some(8),
     };
     let (sealer, opener) = pair();
     // 1.5 s after 1970.
@@ -68,6 +70,19 @@ fn packets_say_what_those_that_came_said() {
         opened[12..24],
         [0xbe, 0xde, 0, 2, 0x72, 0xd9, 0, 7, 0x61, 1, 3, 0]
     );
+    // Sound tells the newest picture of the same participant.
+    sending.use_stream(BOB, SOUND_OF_BOB, None, now);
+    for (ssrc, extensions) in [
+        (SOUND, &[0x50, 0x80 | 30, 0x61, 1, 4, 0, 0, 0][..]),
+        (SOUND_OF_BOB, &[0x50, 0x80 | 30, 0x61, 1, 4, 0x81, 0, 4]),
+    ] {
+        let sound = sending.send(&held(ssrc, 5, now), 0x0104, now);
+        let opened = opener
+            .decrypt_rtp(sound.expect("sound"))
+            .expect("authentic");
+        assert_eq!(opened[12..16], [0xbe, 0xde, 0, 2]);
+        assert_eq!(opened[16..24], *extensions);
+    }
     // Nobody's.
     assert!(sending.send(&held(99, 4, now), 0, now).is_none());
     assert_eq!((sending.whose(SOUND), sending.whose(99)), (Some(ANN), None));
