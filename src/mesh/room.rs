@@ -201,6 +201,7 @@ impl Room {
         }
         if !first {
             self.server = ServerView::Connected;
+            self.relay.hope_anew(now);
             self.effects.push_back(Effect::Reconnected {
                 resumed: welcome.resumed,
             });

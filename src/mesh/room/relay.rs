@@ -95,13 +95,21 @@ impl Relay {
         self.way == Way::Up && self.published.contains_key(&id)
     }
 
-    fn poll_timeout(&self) -> [Option<Instant>; 2] {
+    /// The server is reached again: what was not found without it may be found now.
+    pub(super) fn hope_anew(&mut self, now: Instant) {
+        if let Way::Down(since) = &mut self.way {
+            *since = now;
+        }
+    }
+
+    /// `reached` tells whether the server is: without it nothing is said of the way to the relay.
+    fn poll_timeout(&self, reached: bool) -> [Option<Instant>; 2] {
         let Way::Down(since) = self.way else {
             return [None; 2];
         };
         [
             self.described.then_some(since + HOPE),
-            (!self.warned).then_some(since + NO_WAY),
+            (reached && !self.warned).then_some(since + NO_WAY),
         ]
     }
 }
@@ -387,7 +395,7 @@ impl Room {
             let needless = member.needless_since.map(|since| since + NEEDLESS);
             [member.carriage.poll_timeout(), needless]
         });
-        let relay = self.relay.poll_timeout();
+        let relay = (self.relay).poll_timeout(self.server == ServerView::Connected);
         members.chain(relay).flatten().min()
     }
 }

@@ -242,6 +242,21 @@ fn who_has_no_way_to_the_relay_keeps_links_and_is_told() {
 }
 
 #[test]
+fn without_a_server_nothing_is_said_of_the_way_to_the_relay() {
+    let mut scene = Scene::five();
+    scene.room.handle_relay_down(scene.now);
+    scene.room.handle_disconnected(scene.now);
+    let mut timeline = scene.wait(secs(30));
+    let mut welcome = welcome(&[ANN, BOB, CAT, DAN], false);
+    welcome.relay = true;
+    scene.room.handle_welcome(&welcome, scene.now);
+    timeline.extend(scene.wait(secs(9)));
+    let warned = |(_, effect): &(_, Effect)| *effect == Effect::RelayUnreachable(true);
+    assert!(!timeline.iter().any(warned));
+    assert!(scene.wait(secs(2)).iter().any(warned));
+}
+
+#[test]
 fn one_who_publishes_for_want_of_uplink_is_taken_in_so_in_a_mesh() {
     let mut scene = Scene::five();
     scene.room.handle_published(ANN, true, scene.now);
