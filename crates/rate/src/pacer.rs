@@ -35,9 +35,10 @@ const AGAIN_SHARE_CONGESTED: f64 = 0.2;
 /// What of it may be saved up, in time, and at least.
 const AGAIN_SAVED: Duration = Duration::from_secs(1);
 const AGAIN_LEAST: f64 = 6_000.0;
-/// So far ahead of the pace it may leave, in time, where the link is not full: whoever asked sees a picture
-/// stand still until it comes.
-const AGAIN_AHEAD: Duration = Duration::from_millis(100);
+/// Where the link is not full it leaves beside the pace, this much of it at once, in time: whoever asked sees a
+/// picture stand still until it comes, and three copies that pictures had to wait for would make the next
+/// loss last longer.
+const AGAIN_AT_ONCE: Duration = Duration::from_millis(100);
 /// A probe sends a padding packet this often: enough of them to tell a rate by, in a few of them.
 const PADDING_INTERVAL: Duration = Duration::from_millis(2);
 /// The smallest padding packet worth its headers.
@@ -148,8 +149,10 @@ pub struct Pacer<T> {
     waiting: DataSize,
     /// When what has left is paid off at the pace.
     paid: Option<Instant>,
-    /// So long before that, what is sent again may leave.
-    ahead: Duration,
+    /// When what was sent again beside the pace is paid off.
+    again_paid: Option<Instant>,
+    /// Whether what is sent again leaves beside the pace.
+    beside: bool,
     allowance: Allowance,
     probe: Option<Running>,
     /// The window held back what is due: time alone changes nothing.
@@ -176,7 +179,8 @@ impl<T> Pacer<T> {
             video: VecDeque::new(),
             waiting: DataSize::ZERO,
             paid: None,
-            ahead: Duration::ZERO,
+            again_paid: None,
+            beside: false,
             allowance: Allowance::default(),
             probe: None,
             held: false,
@@ -290,11 +294,8 @@ impl<T> Pacer<T> {
         if let Some(next) = self.audio.pop_front() {
             return Some(self.depart(now, next, probing, pace));
         }
-        self.ahead = match plan.congested {
-            true => Duration::ZERO,
-            false => AGAIN_AHEAD,
-        };
-        if (self.paid.is_none_or(|paid| paid <= now + self.ahead))
+        self.beside = !plan.congested && probe.is_none();
+        if (self.again_due().is_none_or(|due| due <= now))
             && let Some(next) = self.again.pop_front()
         {
             return Some(self.depart(now, next, probing, pace));
@@ -335,10 +336,20 @@ impl<T> Pacer<T> {
             Some(_) => Duration::ZERO,
             None => BURST.min(self.burst),
         };
-        let paid = (self.paid.map(|paid| paid + burst)).filter(|_| !self.held);
-        let again = (self.paid.filter(|_| !self.again.is_empty()))
-            .map(|paid| paid.checked_sub(self.ahead).unwrap_or(paid));
+        // What is sent again beside the pace does not wait for it.
+        let paced = !self.held
+            && (self.probe.is_some() || !self.video.is_empty() || !self.audio.is_empty());
+        let paid = (self.paid.map(|paid| paid + burst)).filter(|_| paced);
+        let again = self.again_due().filter(|_| !self.again.is_empty());
         [paid, stale, again].into_iter().flatten().min()
+    }
+
+    /// Returns when something may be sent again; at once, where there is nothing to wait for.
+    fn again_due(&self) -> Option<Instant> {
+        match self.beside {
+            true => self.again_paid?.checked_sub(AGAIN_AT_ONCE),
+            false => self.paid,
+        }
     }
 
     /// Returns how much waits.
@@ -393,7 +404,13 @@ impl<T> Pacer<T> {
         pace: Bitrate,
     ) -> Departure<T> {
         self.waiting = self.waiting - next.size;
-        self.charge(now, next.size, pace);
+        match next.class {
+            Class::Retransmission if self.beside => {
+                let paid = self.again_paid.map_or(now, |paid| paid.max(now));
+                self.again_paid = Some(paid + (next.size / pace).min(MOST_WAIT));
+            }
+            _ => self.charge(now, next.size, pace),
+        }
         Departure::Packet {
             packet: next.packet,
             size: next.size,
