@@ -44,5 +44,5 @@ pub use feedback::{PacketResult, Plan, Probe, ProbeId};
 pub use history::History;
 pub use pacer::{Class, Departure, MOST_PADDING, MOST_WAIT, Pacer};
 pub use reference::ReferenceTime;
-pub use repair::{Requests, SAME_ROW, copies, nearest};
+pub use repair::{Requests, copies, nearest, same_row};
 pub use units::{Bitrate, DataSize};

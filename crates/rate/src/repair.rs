@@ -19,9 +19,8 @@ use crate::Plan;
 /// shorter: losses come in bursts.
 const ROW: u32 = 3;
 const APART: Duration = Duration::from_millis(10);
-/// What is asked for sooner than this after it was answered is of the same row: how long a row takes, and
-/// by how much its ends may drift apart on the way.
-pub const SAME_ROW: Duration = Duration::from_millis(25);
+/// What a round trip is taken for where it is not known.
+const USUAL: Duration = Duration::from_millis(80);
 /// Most rows for one packet.
 const ROWS: u32 = 4;
 /// How long a packet may be merely out of order before it is asked for, where packets were out of order
@@ -55,6 +54,23 @@ pub fn copies(loss: Option<f64>, plan: &Plan) -> usize {
 pub fn nearest(newest: u64, sequence: u16) -> u64 {
     let ahead = sequence.wrapping_sub(newest as u16) as i16;
     newest.wrapping_add_signed(i64::from(ahead))
+}
+
+/// Returns how long after a request was answered another one for the same packet is taken for one of the same
+/// row: halfway between the end of a row and the begin of the next, since both may drift on the way.
+pub fn same_row(round_trip: Option<Duration>) -> Duration {
+    let round_trip = round_trip.unwrap_or(USUAL);
+    ((ROW - 1) * apart(round_trip) + pause(round_trip)) / 2
+}
+
+/// Returns how far apart the requests of a row are.
+fn apart(round_trip: Duration) -> Duration {
+    APART.min(round_trip / ROW)
+}
+
+/// Returns how long after a row's begin the next one begins.
+fn pause(round_trip: Duration) -> Duration {
+    round_trip + round_trip / 8 + Duration::from_millis(15)
 }
 
 /// A packet that has not come.
@@ -166,8 +182,7 @@ impl Requests {
     /// Returns the numbers to ask for now, where a request and its answer take a `round_trip`.
     pub fn ask(&mut self, round_trip: Duration, now: Instant) -> Vec<u64> {
         self.round_trip = round_trip;
-        let pause = round_trip + round_trip / 8 + Duration::from_millis(15);
-        let apart = APART.min(round_trip / ROW);
+        let (pause, apart) = (pause(round_trip), apart(round_trip));
         let mut asked = Vec::new();
         for (number, missing) in &mut self.missing {
             if missing.asked < ROW * ROWS && missing.ask_at <= now && asked.len() < MOST_ASKED {

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use nonstop_rate::{Bitrate, DataSize, Plan, Requests, copies};
+use nonstop_rate::{Bitrate, DataSize, Plan, Requests, copies, same_row};
 
 const TRIP: Duration = Duration::from_millis(80);
 
@@ -73,6 +73,26 @@ fn a_short_round_trip_has_room_for_all_three() {
         at.push((due - start).as_micros());
     }
     assert_eq!(at, [0, 2_000, 4_000, 21_750]);
+}
+
+#[test]
+fn requests_of_one_row_are_told_from_those_of_the_next() {
+    for millis in [1, 6, 40, 80, 300] {
+        let start = Instant::now();
+        let trip = Duration::from_millis(millis);
+        let mut requests = Requests::default();
+        requests.note(1, start);
+        requests.note(3, start);
+        let mut ask = || {
+            let due = requests.poll_timeout().expect("it is missing");
+            requests.ask(trip, due);
+            due - start
+        };
+        let asked = [ask(), ask(), ask(), ask()];
+        let (end, next, row) = (asked[2], asked[3], same_row(Some(trip)));
+        // As far from the one as from the other: either may drift.
+        assert_eq!(row - end, next - row, "{millis} ms");
+    }
 }
 
 #[test]

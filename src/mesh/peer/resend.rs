@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nonstop_rate::{DataSize, SAME_ROW};
+use nonstop_rate::DataSize;
 
 /// Most packets, 3 s at 3 Mb/s, and the most that they take.
 const MOST_PACKETS: usize = 1_024;
@@ -66,12 +66,12 @@ impl<T> Resend<T> {
         }
     }
 
-    /// Returns a packet to be sent again, once for a row of requests.
-    pub(super) fn take(&mut self, now: Instant, number: u16) -> Option<&T> {
+    /// Returns a packet to be sent again, once for a row of requests: those that come within `same_row`.
+    pub(super) fn take(&mut self, now: Instant, number: u16, same_row: Duration) -> Option<&T> {
         let later = usize::from(self.next.wrapping_sub(1).wrapping_sub(number));
         let index = self.kept.len().checked_sub(1 + later)?;
         let kept = self.kept.get_mut(index)?;
-        let due = kept.again.is_none_or(|again| now >= again + SAME_ROW);
+        let due = kept.again.is_none_or(|again| now >= again + same_row);
         if !due || now.saturating_duration_since(kept.left) > OLDEST {
             return None;
         }
@@ -86,6 +86,7 @@ mod tests {
     use crate::clock;
 
     const PACKET: DataSize = DataSize::from_bytes(1_000);
+    const SAME_ROW: Duration = Duration::from_millis(60);
 
     #[test]
     fn a_packet_is_sent_again_once_for_a_row_of_requests() {
@@ -94,12 +95,15 @@ mod tests {
         for number in [65_534, 65_535, 0, 1_u16] {
             resend.push(start, number, number, PACKET);
         }
-        assert_eq!(resend.take(start, 65_535), Some(&65_535));
-        assert_eq!(resend.take(start + SAME_ROW / 2, 65_535), None);
-        assert_eq!(resend.take(start + SAME_ROW / 2, 0), Some(&0));
-        assert_eq!(resend.take(start + SAME_ROW, 65_535), Some(&65_535));
+        assert_eq!(resend.take(start, 65_535, SAME_ROW), Some(&65_535));
+        assert_eq!(resend.take(start + SAME_ROW / 2, 65_535, SAME_ROW), None);
+        assert_eq!(resend.take(start + SAME_ROW / 2, 0, SAME_ROW), Some(&0));
+        assert_eq!(
+            resend.take(start + SAME_ROW, 65_535, SAME_ROW),
+            Some(&65_535)
+        );
         for never_sent in [2, 65_533, 30_000] {
-            assert_eq!(resend.take(start, never_sent), None);
+            assert_eq!(resend.take(start, never_sent, SAME_ROW), None);
         }
     }
 
@@ -110,16 +114,19 @@ mod tests {
         for number in 0..2_000 {
             resend.push(start, number, (), PACKET);
         }
-        assert_eq!(resend.take(start, 975), None);
-        assert_eq!(resend.take(start, 976), Some(&()));
-        assert_eq!(resend.take(start + Duration::from_secs(3), 1_999), None);
+        assert_eq!(resend.take(start, 975, SAME_ROW), None);
+        assert_eq!(resend.take(start, 976, SAME_ROW), Some(&()));
+        assert_eq!(
+            resend.take(start + Duration::from_secs(3), 1_999, SAME_ROW),
+            None
+        );
         for number in 2_000..2_100 {
             resend.push(start, number, (), DataSize::from_bytes(100_000));
         }
-        assert_eq!(resend.take(start, 2_079), None);
-        assert_eq!(resend.take(start, 2_080), Some(&()));
+        assert_eq!(resend.take(start, 2_079, SAME_ROW), None);
+        assert_eq!(resend.take(start, 2_080, SAME_ROW), Some(&()));
         resend.push(start, 7, (), PACKET);
-        assert_eq!(resend.take(start, 2_099), None);
-        assert_eq!(resend.take(start, 7), Some(&()));
+        assert_eq!(resend.take(start, 2_099, SAME_ROW), None);
+        assert_eq!(resend.take(start, 7, SAME_ROW), Some(&()));
     }
 }

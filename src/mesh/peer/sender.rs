@@ -17,6 +17,7 @@ use std::{
 
 use nonstop_rate::{
     Bitrate, Class, Controller, DataSize, Departure, History, Limits, Pacer, ProbeId, copies,
+    same_row,
 };
 use rtc::{
     interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket},
@@ -358,6 +359,7 @@ impl Sender {
     fn send_again(&mut self, now: Instant, nack: &TransportLayerNack) {
         let plan = self.controller.plan();
         let copies = copies(self.controller.loss(), &plan);
+        let same_row = same_row(self.controller.round_trip());
         let Some(video) = self.videos.get_mut(&nack.media_ssrc) else {
             return;
         };
@@ -370,7 +372,7 @@ impl Sender {
             std::iter::once(pair.packet_id).chain(others)
         });
         for number in numbers {
-            let Some(packet) = video.sent.take(now, number) else {
+            let Some(packet) = video.sent.take(now, number, same_row) else {
                 continue;
             };
             let size = |copies| DataSize::from_bytes(size_of(packet).bytes() * copies as u64);

@@ -182,11 +182,17 @@ impl Sending {
         self.seal(&header, note, number, held.sequence, &held.payload)
     }
 
-    /// Tells whether a packet of pictures is to be sent again: it is kept, and was not just now.
-    pub(super) fn is_repaired(&mut self, ssrc: u32, missing: u16, now: Instant) -> bool {
+    /// Tells whether a packet of pictures is to be sent again: it is kept, and was not within `same_row`.
+    pub(super) fn is_repaired(
+        &mut self,
+        ssrc: u32,
+        missing: u16,
+        same_row: Duration,
+        now: Instant,
+    ) -> bool {
         let stream = self.streams.get_mut(&ssrc);
         let repair = stream.and_then(|stream| stream.repair.as_mut());
-        repair.is_some_and(|repair| repair.is_due(missing, now))
+        repair.is_some_and(|repair| repair.is_due(missing, same_row, now))
     }
 
     /// Returns a packet of pictures again, in the stream of repairs; `None` if it is not kept, or too

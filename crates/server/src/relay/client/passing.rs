@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nonstop_rate::{Bitrate, Class};
+use nonstop_rate::{Bitrate, Class, same_row};
 use nonstop_relay::Member;
 use str0m::rtp::{RawPacket, rtcp::Rtcp};
 use tracing::warn;
@@ -162,7 +162,8 @@ impl Client {
         let Some((to, exit)) = self.target else {
             return;
         };
-        if !self.sending.is_repaired(ssrc, missing, self.now) {
+        let same_row = same_row(self.downlink.round_trip());
+        if !(self.sending).is_repaired(ssrc, missing, same_row, self.now) {
             return;
         }
         for _ in 0..self.downlink.copies() {

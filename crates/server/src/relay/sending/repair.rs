@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nonstop_rate::SAME_ROW;
-
 use super::super::downlink::Held;
 
 /// How long packets of pictures are kept to be sent again: longer than the longest round trip on
@@ -92,14 +90,14 @@ impl Repair {
     }
 
     /// Tells whether the packet that had the number `missing` is to be sent again: it is kept, and was
-    /// not for another request of the same row.
-    pub(super) fn is_due(&mut self, missing: u16, now: Instant) -> bool {
+    /// not for another request of the same row, those that come within `same_row`.
+    pub(super) fn is_due(&mut self, missing: u16, same_row: Duration, now: Instant) -> bool {
         self.forget(now);
         let Some(place) = find(&self.kept, missing) else {
             return false;
         };
         let kept = &mut self.kept[place];
-        let due = kept.again.is_none_or(|again| now >= again + SAME_ROW);
+        let due = kept.again.is_none_or(|again| now >= again + same_row);
         if due {
             kept.again = Some(now);
         }

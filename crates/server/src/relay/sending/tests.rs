@@ -11,6 +11,7 @@ const SOUND: u32 = 11;
 const PICTURES: u32 = 12;
 const REPAIR: u32 = 13;
 const SOUND_OF_BOB: u32 = 14;
+const SAME_ROW: Duration = Duration::from_millis(40);
 const LATER: Duration = Duration::from_millis(300);
 
 fn sending(now: Instant) -> (Sending, Context) {
@@ -101,7 +102,7 @@ fn pictures_are_sent_again_while_that_is_of_use() {
             .expect("sent");
     }
     sending.send(&held(SOUND, 1, now), 0, now).expect("sent");
-    assert!(sending.is_repaired(PICTURES, 5, now));
+    assert!(sending.is_repaired(PICTURES, 5, SAME_ROW, now));
     let again = sending.send_again(PICTURES, 5, 0x0104).expect("kept");
     let opened = opener.decrypt_rtp(again).expect("authentic");
     // RFC 4588: the first of its own stream, and the number that it had.
@@ -113,7 +114,11 @@ fn pictures_are_sent_again_while_that_is_of_use() {
     // Of the same row of requests, and the next row.
     for (millis, answered) in [(10, false), (60, true), (80, false)] {
         let then = now + Duration::from_millis(millis);
-        assert_eq!(sending.is_repaired(PICTURES, 5, then), answered, "{millis}");
+        assert_eq!(
+            sending.is_repaired(PICTURES, 5, SAME_ROW, then),
+            answered,
+            "{millis}"
+        );
     }
     // 20,000 bytes, and three tenths of what was sent.
     let more = (0..100).filter(|_| sending.send_again(PICTURES, 5, 0).is_some());
@@ -122,7 +127,10 @@ fn pictures_are_sent_again_while_that_is_of_use() {
     sending
         .send(&held(PICTURES, 21, now), 0, late)
         .expect("sent");
-    assert!(!sending.is_repaired(PICTURES, 20, late), "too late");
+    assert!(
+        !sending.is_repaired(PICTURES, 20, SAME_ROW, late),
+        "too late"
+    );
     let after = late + AGE + Duration::from_millis(1);
     sending.tidy(after);
     assert!(
