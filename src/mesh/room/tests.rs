@@ -1,5 +1,6 @@
 //! Scenarios in simulated time: facts go in, effects come out.
 
+mod anything;
 mod relay;
 mod suspicion;
 mod ways;
