@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! audio ─────────────────────────────────────────▶ at once
-//! retransmissions ─ budget ─▶ queue ─┐
+//! retransmissions ─ budget ─▶ queue ─┬ beside the pace, where the link is not full ─▶ out
 //! video ────────────────────▶ queue ─┴ pace, window ─▶ out
 //! padding ── only while a probe wants more than waits ─▶ out
 //! ```

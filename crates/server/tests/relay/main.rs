@@ -84,13 +84,13 @@ async fn sound_and_pictures_reach_whoever_watches() {
     assert!(sound.iter().all(|packet| packet.level == Some(-30)));
     assert!(sound[0].marker, "a talk spurt begins");
     // It tells which picture left before it; datagrams keep their order here.
-    let told = sound.iter().filter_map(|packet| packet.newest_picture);
-    assert!(told.count() >= 25);
-    for packet in sound.iter().skip(25) {
-        let before = pictures.iter().rfind(|picture| picture.at <= packet.at);
-        let before = before.map(|picture| picture.sequence as u16);
-        let told = packet.newest_picture;
-        assert!(told == before || told.map(|it| it.wrapping_add(1)) == before);
+    let told = (sound.iter()).filter_map(|packet| Some((packet.at, packet.newest_picture?)));
+    let told: Vec<_> = told.collect();
+    assert!(told.len() >= 25 && told.is_sorted_by_key(|(_, number)| *number));
+    assert!(told[told.len() - 1].1 >= told[0].1 + 10, "{told:?}");
+    for (at, number) in told {
+        let before = pictures.iter().rfind(|picture| picture.at <= at);
+        assert!(before.is_some_and(|picture| picture.sequence >= u64::from(number)));
     }
     // Timestamps are the publisher's own, on every packet of a picture the same.
     assert!(
@@ -216,9 +216,10 @@ async fn pictures_that_never_came_are_known_from_sound_alone() {
 
     // From now on each picture comes only because it was asked for.
     ann.order(Order::Withhold(1)).await;
-    bob.wait("given more", |heard| heard.pictures(1).len() >= 100)
+    let seen = bob.record().pictures(1).len();
+    bob.wait("given more", |heard| heard.pictures(1).len() >= seen + 60)
         .await;
-    assert!(ann.record().sent_late >= 45);
+    assert!(ann.record().sent_late >= 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]
